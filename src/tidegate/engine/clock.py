@@ -62,8 +62,8 @@ class Wheel:
     def tick(self, now: float) -> None:
         """Fire all that is due at *now*."""
         target = int(now / SLOT)
-        if target - self.current > SLOTS:
-            self.current = target - SLOTS
+        if target - self.current >= SLOTS:
+            self._catch_up(target)
         while self.current < target:
             self.current += 1
             current = self.current
@@ -74,9 +74,7 @@ class Wheel:
             self.slots[place] = []
             for timer in timers:
                 if timer.linked != current:
-                    if timer.linked > current and timer.linked % SLOTS == place:
-                        self.slots[place].append(timer)
-                    continue
+                    continue  # it was moved to an earlier slot meanwhile, or fired there
                 timer.linked = -1
                 when = timer.when
                 if when == NEVER:
@@ -89,6 +87,14 @@ class Wheel:
                     timer.callback()
                 except Exception as error:
                     self.report(error)
+
+    def _catch_up(self, target: int) -> None:
+        """After a stall of a whole turn (a stopped process): hang everything into the next slot."""
+        waiting = {timer for timers in self.slots for timer in timers if timer.linked >= 0}
+        self.slots = [[] for _ in range(SLOTS)]
+        self.current = target - 1
+        for timer in waiting:
+            self._link(timer, target)
 
     def sleep(self, until: float) -> Wait:
         """A wait that completes at *until*."""

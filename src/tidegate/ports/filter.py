@@ -11,6 +11,8 @@ coroutines await nothing but ``tools``; they are then stepped inline. Otherwise 
 ``stage`` (class attribute) places the filter in the order that ``tidegate check`` expects (SEMANTICS 1):
 ``"cors" "ip" "pre_auth" "auth" "authorize" "limit" "fault" "body" "cache" "other"``.
 ``reads_identity = True`` says that the filter looks at ``x.identity``: before an ``auth`` filter the config is refused.
+Both may be set on the instance where they depend on the settings. An int attribute ``body_limit`` sets the route's.
+A ``ValueError`` from the constructor is a config error (a file that is not there, a time too far ahead).
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ class Filter(Protocol):
 
     def on_request_body(self, x: Exchange, body: bytes) -> BodyVerdict:
         """Once, with the whole decoded body (S3.4), gathered up to the route's ``body_limit``; b"" without a body.
-        None leaves it, bytes replace it (length is re-made), an Answer ends the trip."""
+        None leaves it, bytes replace it (length is re-made), an Answer ends the trip. Defining it stops streaming of
+        requests on the route, unless an optional ``wants_request_body(x) -> bool``, asked once after the last
+        ``on_request_head``, returns False: the engine gathers only if some filter wants it, and calls only those."""
 
     def on_attempt(self, x: Exchange, number: int) -> None:
         """Before each attempt (1, 2 ...), after the endpoint is chosen (``x.endpoint``)."""

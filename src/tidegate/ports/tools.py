@@ -45,6 +45,9 @@ class Tools(Protocol):
     key_sets: KeySets
     cleartext: bool
     """True when some listener that reaches this route is plain text."""
+    scope: str
+    """Where this part stands in the config: ``<route>/<index of the filter>``. The same over reloads and workers as
+    long as the place is, so it may name what must outlive both (the bucket of an unnamed limit, S9)."""
 
     def now(self) -> float:
         """Monotonic seconds; may lag by one loop turn."""
@@ -82,6 +85,10 @@ class Tools(Protocol):
                   timeout: float) -> bool:  # fmt: skip
         """Send a request to a configured upstream and drop the answer (mirror, S23.9). False: not sent (64 in flight
         already). Never raises, never delays the caller."""
+
+    def faults_allowed(self) -> bool:
+        """True while the operator config allows injected faults and nobody has pulled the kill switch (S25.2). Asked
+        for each fault, so a pull is felt at once."""
 
     def counter(self, name: str, **labels: str) -> Callable[[int], None]:
         """An adder for the metric ``tidegate_<name>`` (``ports`` of S26). Ask at build time, call on the path."""

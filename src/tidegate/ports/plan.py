@@ -281,6 +281,8 @@ class RoutePlan:
     redirect: RedirectPlan | None = None
     on_request_head: tuple[HookPlan, ...] = ()
     on_request_body: tuple[HookPlan, ...] = ()
+    wants_request_body: tuple[Hook | None, ...] = ()
+    """One entry for each of ``on_request_body``: its filter's asking method, or None (always wanted)."""
     on_attempt: tuple[Hook, ...] = ()
     on_response_head: tuple[Hook, ...] = ()
     on_response_chunk: tuple[tuple[Hook, Hook | None], ...] = ()
@@ -372,3 +374,5 @@ class Plan:
     drain_accept: float = 5.0
     drain_finish: float = 20.0
     debug_scope: str = "debug"
+    faults_allowed: bool = False
+    """S25.2: the operator's ``faults: {allow: true}``."""

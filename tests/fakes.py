@@ -11,6 +11,7 @@ from tidegate.exchange.exchange import Exchange, Peer
 from tidegate.exchange.head import CHUNKED, Fields, RequestHead
 from tidegate.ports.authority import LimitSpec, Verdict
 from tidegate.ports.consumers import Consumer
+from tidegate.rules.failed_logins import FailedLogins
 
 
 def exchange(
@@ -68,6 +69,7 @@ class FakeConsumers:
         self.trouble: BaseException | None = None
         self.version = 1
         self.asked: list[str] = []
+        self.failures = FailedLogins()
 
     def add(self, consumer: Consumer, *keys: str) -> None:
         """A consumer with its keys; a new epoch begins."""

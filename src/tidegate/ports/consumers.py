@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tidegate.rules.failed_logins import FailedLogins
+
 
 class Consumer(msgspec.Struct, frozen=True, gc=False):
     """One credential's owner. ``expires`` in seconds since the epoch, 0 for never."""
@@ -23,15 +25,19 @@ class Consumer(msgspec.Struct, frozen=True, gc=False):
 class Consumers(Protocol):
     """The worker's view of consumers and keys. Keys are digests; nothing here holds one in clear at rest."""
 
+    failures: FailedLogins
+    """Failing tries by client address, shared by every authentication filter of the worker (S7.7)."""
+
     def epoch(self) -> int:
         """Changes whenever any key or consumer changed: what was remembered before is void."""
 
     def by_key(self, key: str) -> Consumer | None:
-        """The owner of an API key (S7.8), or None when unknown. Raises ``Fault`` ``auth_unavailable`` when the table
-        cannot be trusted any more (S7.4)."""
+        """The owner of an API key (S7.8), or None when unknown, expired or disabled. Raises ``Fault``
+        ``auth_unavailable`` when the table cannot be trusted any more (S7.4)."""
 
     def by_name(self, name: str) -> Consumer | None:
-        """A consumer by name (Basic, mTLS, JWT and HMAC map to it)."""
+        """A consumer by name (Basic, mTLS, JWT and HMAC map to it); the caller looks at ``disabled``. Raises as
+        ``by_key``."""
 
     def secret_of(self, name: str, kind: str) -> str | None:
         """A configured secret of a consumer: ``kind`` is ``basic`` (argon2id hash) or ``hmac`` (shared secret)."""

@@ -70,6 +70,11 @@ def unauthenticated(challenges: Sequence[str]) -> Fault:
     )
 
 
+def unavailable() -> Fault:
+    """The verifier itself is in trouble: 503, never 401, never a guess (S7.4)."""
+    return Fault("auth_unavailable", "Credentials cannot be checked at the moment.", retry_after=1.0)
+
+
 def refusal(failures: FailedLogins, x: Exchange, now: float, allowed: int, challenge: str) -> Fault:
     """Count a failing try of *x*'s client and say what it gets: 401, or 429 past *allowed* a minute (S7.7)."""
     wait = failures.failed(x.client_ip, now, allowed)

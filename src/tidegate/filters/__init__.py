@@ -1,0 +1,1 @@
+"""Filters: one file each, named by ``use:``; see README.md."""

@@ -1,0 +1,1 @@
+"""The way to an upstream: may we call (admission, breaker), whom (health, attempts), over what (pool, client)."""

@@ -34,10 +34,12 @@ class RequestEdits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rename: dict[Name, Name] = Field({}, description="Old name to new name; lines already under the new name go.")
-    remove: tuple[Name, ...] = Field((), description="Names that go.")
-    set: dict[Name, RequestValue] = Field({}, description="Name to value, replacing what is there.")
-    add: dict[Name, RequestValue] = Field({}, description="Name to value, one more line.")
+    rename: dict[Name, Name] = Field(
+        default={}, description="Old name to new name; lines already under the new name go."
+    )
+    remove: tuple[Name, ...] = Field(default=(), description="Names that go.")
+    set: dict[Name, RequestValue] = Field(default={}, description="Name to value, replacing what is there.")
+    add: dict[Name, RequestValue] = Field(default={}, description="Name to value, one more line.")
 
 
 class ResponseEdits(BaseModel):
@@ -45,10 +47,12 @@ class ResponseEdits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rename: dict[Name, Name] = Field({}, description="Old name to new name; lines already under the new name go.")
-    remove: tuple[Name, ...] = Field((), description="Names that go.")
-    set: dict[Name, ResponseValue] = Field({}, description="Name to value, replacing what is there.")
-    add: dict[Name, ResponseValue] = Field({}, description="Name to value, one more line.")
+    rename: dict[Name, Name] = Field(
+        default={}, description="Old name to new name; lines already under the new name go."
+    )
+    remove: tuple[Name, ...] = Field(default=(), description="Names that go.")
+    set: dict[Name, ResponseValue] = Field(default={}, description="Name to value, replacing what is there.")
+    add: dict[Name, ResponseValue] = Field(default={}, description="Name to value, one more line.")
 
 
 class Config(BaseModel):
@@ -56,8 +60,8 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    request: RequestEdits = Field(default_factory=RequestEdits, description="Edits of the request.")
-    response: ResponseEdits = Field(default_factory=ResponseEdits, description="Edits of the answer.")
+    request: RequestEdits = Field(default=RequestEdits(), description="Edits of the request.")
+    response: ResponseEdits = Field(default=ResponseEdits(), description="Edits of the answer.")
 
 
 class Headers:

@@ -25,14 +25,14 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     optional: bool = Field(
-        False,
+        default=False,
         description="Let a request without a key pass as anonymous, or with the identity an earlier filter found. "
         "A wrong key is refused all the same. Put `{use: authorize}` behind several optional filters to accept "
         "any of them.",
     )
-    forward_credentials: bool = Field(False, description="Send the key on to the upstream.")
+    forward_credentials: bool = Field(default=False, description="Send the key on to the upstream.")
     failed_tries: int = Field(
-        ALLOWED,
+        default=ALLOWED,
         ge=1,
         description="Wrong keys a minute, client address and worker before further wrong ones get 429.",
     )

@@ -1,0 +1,49 @@
+"""What the admin API needs from control: a page of promises, so that routers know nothing of processes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+
+class Readiness(NamedTuple):
+    """``ready``: traffic may come. ``reasons``: what is missing, or what is degraded while ready (S23.4)."""
+
+    ready: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Outcome(NamedTuple):
+    """What a reload came to.
+
+    result      ``applied``, ``partial`` (a worker did not take it) or ``refused`` (the old generation serves on)
+    generation  the one that is wanted now
+    applied     workers that serve it, ``of`` how many
+    seconds     from the request to the last acknowledgement
+    error       why it was refused, for a person
+    """
+
+    result: str
+    generation: int
+    applied: int
+    of: int
+    seconds: float
+    error: str = ""
+
+
+class Desk(Protocol):
+    """Control, as its operators see it."""
+
+    def live(self) -> bool:
+        """Some worker's loop has turned within 2 s (S23.4)."""
+
+    def readiness(self) -> Readiness:
+        """Whether traffic may come, and what is missing or degraded."""
+
+    async def metrics(self) -> str:
+        """Prometheus text, from counters that are fresh."""
+
+    async def status(self) -> dict[str, Any]:
+        """The whole state, explained; plain data without secrets."""
+
+    async def reload(self, by: str) -> Outcome:
+        """Read, validate, build and apply the config; *by* says who asked."""

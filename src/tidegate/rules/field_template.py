@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.head import ResponseHead
+from tidegate.rules.canonical import query_value
 
 Value = Callable[[Exchange, ResponseHead | None], str]
 
@@ -35,12 +35,13 @@ class BadValue(Exception):
 class FieldTemplate:
     """A compiled template. ``literal`` is its text when it never changes, else None."""
 
-    __slots__ = ("_pieces", "literal", "text")
+    __slots__ = ("_names", "_pieces", "literal", "text")
 
-    def __init__(self, text: str, pieces: tuple[str | Value, ...], literal: str | None) -> None:
+    def __init__(self, text: str, pieces: list[str | Value], names: list[str], literal: str | None) -> None:
         self.text: str = text
         self.literal: str | None = literal
-        self._pieces: tuple[str | Value, ...] = pieces
+        self._pieces: tuple[str | Value, ...] = tuple(pieces)
+        self._names: tuple[str, ...] = tuple(names)
 
     def render(self, x: Exchange, head: ResponseHead | None = None) -> str:
         """The text for *x*, latin-1 as heads are. *head* is the answer's, for templates of the way back. Raises
@@ -52,9 +53,13 @@ class FieldTemplate:
             raise BadValue("The value made for a field holds a control character.")
         return text
 
-    def render_with(self, escape: Callable[[str], str], x: Exchange) -> str:
-        """The text for *x* with every inserted value passed through *escape*; what was written stays as written."""
-        return "".join([p if isinstance(p, str) else escape(p(x, None)) for p in self._pieces])
+    def render_with(self, escape: Callable[[str, str], str], x: Exchange) -> str:
+        """The text for *x* with every inserted value passed through ``escape(value, name)``; what was written stays as
+        written. Raises ``BadValue`` for what is required and missing; the rest is for *escape* to judge."""
+        return "".join([
+            p if isinstance(p, str) else escape(p(x, None), name)
+            for p, name in zip(self._pieces, self._names, strict=True)
+        ])  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<FieldTemplate {self.text!r}>"
@@ -68,6 +73,7 @@ def compile_template(text: str, *, response: bool = False) -> FieldTemplate:
     name, decoded; a claim is text or a number.
     """
     pieces: list[str | Value] = []
+    names: list[str] = []
     plain = ""
     position = 0
     for match in _PIECE.finditer(text):
@@ -81,16 +87,19 @@ def compile_template(text: str, *, response: bool = False) -> FieldTemplate:
         else:
             if plain:
                 pieces.append(plain)
+                names.append("")
                 plain = ""
             pieces.append(_value(match.group(1), response))
+            names.append(match.group(1).partition("|")[0])
     plain += text[position:]
     if not pieces or plain:
         pieces.append(plain)
+        names.append("")
     for piece in pieces:
         if isinstance(piece, str) and (_CONTROL.search(piece) is not None or not _is_latin_1(piece)):
             raise BadTemplate(f"{text!r} holds a character that no field may hold")
     literal = plain if len(pieces) == 1 and isinstance(pieces[0], str) else None
-    return FieldTemplate(text, tuple(pieces), literal)
+    return FieldTemplate(text, pieces, names, literal)
 
 
 def as_latin_1(text: str) -> str:
@@ -191,20 +200,7 @@ def _claim(name: str) -> Value:
 
 
 def _query(name: str) -> Value:
-    wanted = name.encode("utf-8")
-
-    def query(x: Exchange, head: ResponseHead | None) -> str:
-        for pair in x.query.split("&"):
-            key, _, value = pair.partition("=")
-            if _decoded(key) == wanted:
-                return _decoded(value).decode("latin-1")
-        return ""
-
-    return query
-
-
-def _decoded(text: str) -> bytes:
-    return unquote_to_bytes(text.replace("+", " ").encode("latin-1"))
+    return lambda x, head: as_latin_1(query_value(x.query, name) or "")
 
 
 _FAMILIES: Final[tuple[tuple[str, Callable[[str], Value], bool], ...]] = (

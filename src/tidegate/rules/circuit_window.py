@@ -239,7 +239,7 @@ class CircuitWindow:
     def record(self, generation: int, now: float, seconds: float, failed: bool) -> None:
         """The result of a call permitted in *generation*; of another state it is too late (S13.5)."""
         state = self.state
-        if generation != self.generation or state == DISABLED or state == FORCED_OPEN or state == OPEN:
+        if generation != self.generation or state in (OPEN, FORCED_OPEN, DISABLED):
             return
         slow = seconds > self.slow_after
         if state == HALF_OPEN:

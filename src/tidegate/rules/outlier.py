@@ -60,8 +60,8 @@ class Observed:
     """What is known of one endpoint by its answers.
 
     Since the last sweep: ``good``, ``bad``, ``seconds`` (of ``timed`` answers). Runs in a row: ``connect_run``,
-    ``gateway_run``, ``error_run``, and the longest of them that crossed nothing yet. Window: ``goods bads sums counts``,
-    one entry a second. Ejection: ``until`` (0.0: not ejected) since ``start`` for ``reason``; ``times`` in a row;
+    ``gateway_run``, ``error_run``; ``tripped``: the detector a run has set off. Window: ``goods bads sums counts``, one
+    entry a second. Ejection: ``until`` (0.0: not ejected) since ``start`` for ``reason``; ``times`` in a row;
     ``good_since``, from when the row of good time counts. ``usable``: nothing else speaks against it (set by the owner
     before a sweep); ``tier``: its priority.
     """
@@ -256,7 +256,7 @@ class Outlier:
         return left > 0 and out < max(1, int(size * self.max_ejected / 100.0))
 
     def eject(self, seen: Observed, reason: int, now: float, draw: float) -> Ejection:
-        """Leave *seen* out for ``eject_for`` times the number of ejections in a row, capped, up to 1 s more by *draw*."""
+        """Leave *seen* out for ``eject_for`` times the ejections in a row, capped, and up to 1 s more by *draw*."""
         seen.times += 1
         seconds = min(self.eject_for * seen.times, self.max_eject_for) + JITTER * draw
         seen.start = now

@@ -14,7 +14,7 @@ class RetryBudget:
     of *floor*.
     """
 
-    __slots__ = ("extra", "extras", "first", "firsts", "floor", "second", "share", "spent")
+    __slots__ = ("extra", "extras", "first", "firsts", "floor", "refused", "second", "share")
 
     def __init__(self, percent: float = 10.0, floor: float = 3.0) -> None:
         self.share = percent / 100.0
@@ -24,7 +24,7 @@ class RetryBudget:
         self.first = 0
         self.extra = 0
         self.second = 0
-        self.spent = 0
+        self.refused = 0
         """Retries refused, for the metric."""
 
     def configure(self, percent: float, floor: float) -> None:
@@ -46,7 +46,7 @@ class RetryBudget:
         if second != self.second:
             self._advance(second)
         if self.extra + 1 > max(self.first * self.share, self.floor):
-            self.spent += 1
+            self.refused += 1
             return False
         self.extras[second % SECONDS] += 1
         self.extra += 1

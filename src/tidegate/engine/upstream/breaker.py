@@ -22,11 +22,10 @@ from tidegate.rules.circuit_window import (
     PERMITTED,
     STATES,
     CircuitWindow,
-    CountResults,
     Results,
-    TimeResults,
 )
 
+NEVER: Final = float("inf")
 REREAD: Final = 0.005
 """Seconds between two looks at the other rows' states (ARCHITECTURE 11)."""
 SAME_CHANGE: Final = 0.1
@@ -73,6 +72,17 @@ class SharedCount(Results):
 
     def restart(self, now: float) -> None:
         self.floor = (int(now * 1e6) << 2) - 1
+
+    def keep(self, old: SharedCount) -> None:
+        """Go on in the same ring with another size. A smaller one takes the newest of our own to its front; what a
+        larger one finds behind the old end is older than ``floor`` or was read as old before."""
+        own = sorted(self.words[self.own : self.own + old.size].tolist())[-self.size :]
+        own = [word for word in own if word]
+        room = max(self.size, old.size)
+        for place in range(room):
+            self.words[self.own + place] = own[place] if place < len(own) else 0
+        self.floor = old.floor
+        self.at = len(own) % self.size
 
 
 class SharedTime(Results):
@@ -190,32 +200,38 @@ class Breaker:
         self.row = row
         offset = -1 if row is None else row.upstream(slot)
         self.offset = offset
-        self.read_at = 0.0
         self.seen = 0
         """The newest state word met or written."""
-        self.calls: dict[str, int] = {"ok": 0, "failed": 0, "slow": 0, "late": 0, "not_permitted": 0}
-        """For ``breaker_calls_total``; good calls are counted in ``ok`` by :meth:`explain`'s readers from attempts."""
-        if row is None or offset < 0:
-            self.shared = False
-            self.own = -1
-            self.slots: tuple[int, ...] = ()
-            self.window = CircuitWindow(plan, now)
-            self.read_at = float("inf")
-        else:
-            self.shared = True
+        self.calls: dict[str, int] = {"failed": 0, "slow": 0, "late": 0, "not_permitted": 0}
+        """For ``breaker_calls_total``. Good calls are not counted here: they are the attempts less these."""
+        self.shared = False
+        self.own = -1
+        self.slots: tuple[int, ...] = ()
+        if row is not None and offset >= 0:
             self.own = row.base + offset + BREAKER
             self.slots = tuple(base + offset + BREAKER for base in row.others)
-            self.window = CircuitWindow(plan, now, self._results(plan), SharedProbes(row, offset, plan.open_for))
-        self.published = self.window.generation
-        if plan.scope == "endpoint":
-            self.read_at = float("inf")
-            self.window.state = DISABLED
+        self._start(plan, now)
 
-    def _results(self, plan: BreakerPlan) -> Results:
-        assert self.row is not None
+    def _start(self, plan: BreakerPlan, now: float) -> None:
+        row = self.row
+        if plan.scope == "endpoint":
+            self.shared = False
+            self.window = CircuitWindow(plan, now)
+            self.window.state = DISABLED
+        elif row is None or self.own < 0:
+            self.shared = False
+            self.window = CircuitWindow(plan, now)
+        else:
+            self.shared = True
+            probes = SharedProbes(row, self.offset, plan.open_for)
+            self.window = CircuitWindow(plan, now, self._results(row, plan), probes)
+        self.read_at = 0.0 if self.shared else NEVER
+        self.published = self.window.generation
+
+    def _results(self, row: Row, plan: BreakerPlan) -> Results:
         if plan.window_type == "time":
-            return SharedTime(self.row, self.offset, plan.window)
-        return SharedCount(self.row, self.offset, plan.window)
+            return SharedTime(row, self.offset, plan.window)
+        return SharedCount(row, self.offset, plan.window)
 
     # -- one attempt ---------------------------------------------------------------------------------------------
 
@@ -230,7 +246,7 @@ class Breaker:
         wait = self._shared_gate(now, draw) if self.shared else PERMITTED
         if wait < 0.0:
             wait = window.permit(now, draw)
-            self._publish(now)
+            self._publish()
         if wait < 0.0:
             return window.generation
         self.calls["not_permitted"] += 1
@@ -260,7 +276,7 @@ class Breaker:
             self.calls["slow"] += 1
         window.record(permit, now, seconds, failed)
         if window.generation != self.published:
-            self._publish(now)
+            self._publish()
 
     def release(self, permit: int, now: float) -> None:
         """The attempt was cancelled by its client, or its outcome is ignored (S13.5, S13.6)."""
@@ -291,7 +307,10 @@ class Breaker:
     def _read_rows(self, now: float) -> None:
         """Take over the newest change of state that another worker has made."""
         self.read_at = now + REREAD
-        words = self.words
+        row = self.row
+        if row is None:
+            return
+        words = row.words
         newest = self.seen
         for place in self.slots:
             word = words[place]
@@ -307,26 +326,22 @@ class Breaker:
         window.move(state, since)
         self.published = window.generation
 
-    @property
-    def words(self) -> memoryview[int]:
-        assert self.row is not None
-        return self.row.words
-
-    def _publish(self, now: float) -> None:
+    def _publish(self) -> None:
         """Say the new state in our own row."""
         window = self.window
         if window.generation == self.published:
             return
         self.published = window.generation
-        if self.shared:
+        row = self.row
+        if row is not None and self.shared:
             word = int(window.since * 1e6) << 3 | window.state
-            self.words[self.own] = word
+            row.words[self.own] = word
             self.seen = max(self.seen, word)
 
     def force(self, state: int, now: float) -> None:
         """The operator's hand: enter *state* and tell the node."""
         self.window.move(state, now)
-        self._publish(now)
+        self._publish()
 
     # -- for people and reloads ----------------------------------------------------------------------------------
 
@@ -354,33 +369,27 @@ class Breaker:
             "not_permitted": self.calls["not_permitted"],
         }
 
-    def carry_over(self, old: Breaker, now: float) -> None:
-        """After a reload: go on with *old*'s state and results under the new thresholds. Both then share one window,
-        so attempts that began on the old generation still count."""
-        window = old.window
-        if (self.shared, self.offset) != (old.shared, old.offset) or "endpoint" in (self.plan.scope, old.plan.scope):
+    def apply(self, plan: BreakerPlan, now: float) -> None:
+        """A reload: state and results stay, changed thresholds judge the kept window anew (S13.7). A window of another
+        size keeps its newest results, one of another type begins empty."""
+        before = self.plan
+        if plan == before:
             return
-        before = old.plan
-        if self.shared and (before.window, before.window_type) != (self.plan.window, self.plan.window_type):
-            self._keep_results(window, now)
-        window.configure(self.plan, now)
-        self.window = window
-        self.calls = old.calls
-        self.seen = old.seen
-        self.published = old.published
-        self._publish(now)
-        old.published = self.published
-
-    def _keep_results(self, window: CircuitWindow, now: float) -> None:
-        """Another window in the same ring: the counts cannot be read in the other shape, so the ring is cleared unless
-        both are counts, where the newest still fit."""
-        fresh = self.window.results
-        if isinstance(fresh, SharedCount) and isinstance(window.results, SharedCount):
-            fresh.floor = window.results.floor
-            fresh.at = window.results.at % fresh.size
-        else:
-            fresh.restart(now)
-        window.results = fresh
-
-
-__all__ = ["AskPermit", "Breaker", "CountResults", "SharedCount", "SharedProbes", "SharedTime", "TimeResults"]
+        self.plan = plan
+        window = self.window
+        if "endpoint" in (plan.scope, before.scope):
+            if plan.scope != before.scope:
+                self._start(plan, now)
+            return
+        if self.row is not None and self.shared:
+            if (plan.window, plan.window_type) != (before.window, before.window_type):
+                old = window.results
+                window.results = self._results(self.row, plan)
+                if isinstance(old, SharedCount) and isinstance(window.results, SharedCount):
+                    window.results.keep(old)
+                else:
+                    window.results.restart(now)
+            if isinstance(window.probes, SharedProbes):
+                window.probes.reach = int(plan.open_for * 500.0)
+        window.configure(plan, now)
+        self._publish()

@@ -26,7 +26,9 @@ from pydantic import (
     model_validator,
 )
 
+from tidegate.exchange.fault import Fault
 from tidegate.ports.settings import Duration, Share, Size, parse_duration
+from tidegate.rules.canonical import canonical_path
 
 LATER: Final = {
     "gateway": frozenset({
@@ -191,6 +193,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """Lower-case letters, digits, ``. _ -``; at most 63 characters (CONTROL C3.3)."""
 ListenAddress = Annotated[str, _checked(split_address)]
 Url = Annotated[str, StringConstraints(max_length=2048), _checked(split_url)]
+Key = Annotated[str, StringConstraints(min_length=8, max_length=4096, pattern=r"^[!-~]+$")]
 FieldName = Annotated[str, AfterValidator(_field_name)]
 FieldValue = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_field_value)]
 Method = Annotated[str, AfterValidator(_method)]
@@ -208,7 +211,9 @@ Moment = Annotated[
     PlainSerializer(lambda at: datetime.fromtimestamp(at, UTC).isoformat(), return_type=str, when_used="json"),
     WithJsonSchema({"type": ["string", "number"], "examples": ["2027-01-31T12:00:00Z"]}),
 ]
-By = Annotated[str, StringConstraints(pattern=r"^(consumer|ip|(header|cookie):[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128})$")]
+By = Annotated[
+    str, StringConstraints(pattern=r"^(consumer|ip|path|(header|cookie):[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128})$")
+]
 """The unit that always meets the same arm of a split."""
 
 
@@ -285,7 +290,7 @@ class Admin(Section):
     address: ListenAddress = "127.0.0.1:9080"
     """Where the admin API, ``/healthz``, ``/readyz`` and ``/metrics`` are served. Loopback by default: it can change
     everything."""
-    token: Annotated[str, Field(repr=False, json_schema_extra={"format": "password"})] = ""
+    token: str = Field("", repr=False, json_schema_extra={"format": "password"})
     """The admin token. Empty: ``TIDEGATE_ADMIN_TOKEN``, else a random one, printed once and kept in the data folder.
     Off loopback a token of at least 16 characters must be set (S23.3)."""
 
@@ -630,9 +635,9 @@ class Consumer(Section):
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$")]
     """Unique among consumers; what limits, records and upstreams know it by."""
-    keys: Annotated[list[Annotated[str, StringConstraints(min_length=8, max_length=4096)]],
-                    Field(max_length=64, repr=False)] = []  # fmt: skip
-    """API keys, in clear here, as digests everywhere else (S7.8). At least 8 characters."""
+    keys: list[Key] = Field([], max_length=64, repr=False)
+    """API keys, in clear here, as digests everywhere else (S7.8). 8 to 4096 visible ASCII
+    characters."""
     tags: Annotated[list[str], Field(max_length=64)] = []
     """Groups it belongs to, for ``authorize`` (S8.1)."""
     scopes: Annotated[list[str], Field(max_length=256)] = []
@@ -641,9 +646,9 @@ class Consumer(Section):
     """Whose consumer it is; the first element of every key of a limit."""
     priority: Annotated[int, Field(ge=0, le=3)] | None = None
     """Its level in queues: 0 critical, 1 high, 2 normal, 3 low; unset: the route's (S22.2)."""
-    basic: Annotated[str, StringConstraints(max_length=1024), Field(repr=False)] | None = None
+    basic: Annotated[str, StringConstraints(max_length=1024)] | None = Field(None, repr=False)
     """argon2id hash of its password for the filter ``basic`` (S7.17), as ``$argon2id$...``."""
-    hmac: Annotated[str, StringConstraints(min_length=16, max_length=4096), Field(repr=False)] | None = None
+    hmac: Annotated[str, StringConstraints(min_length=16, max_length=4096)] | None = Field(None, repr=False)
     """Shared secret for the filter ``hmac`` (S7.16), at least 16 characters; better as ``${file:...}``."""
     expires: Moment | None = None
     """When its credentials end, like ``2027-01-31T12:00:00Z``; unset: never."""
@@ -657,7 +662,7 @@ class Consumer(Section):
 class Match(Section):
     """Which requests a route takes. Of several that fit, the most particular wins (S5.2)."""
 
-    path: Annotated[str, StringConstraints(pattern=r"^/", max_length=4096)] = "/"
+    path: Annotated[str, StringConstraints(min_length=1, max_length=4096)] = "/"
     """A path takes itself and everything under it, by segments: ``/v2`` takes ``/v2/x``, not ``/v2x`` (S5.3)."""
     exact: bool = False
     """Take only this very path."""
@@ -678,6 +683,17 @@ class Match(Section):
     def _consistent(self) -> Match:
         if self.exact + self.template + self.regex > 1:
             raise ValueError("exact, template and regex exclude each other")
+        if not self.regex and not self.path.startswith("/"):
+            raise ValueError("a path begins with /")
+        if self.kind in ("prefix", "exact"):
+            if "{" in self.path or "}" in self.path:
+                raise ValueError("a path with {variables} needs template: true beside it")
+            try:
+                canonical, _ = canonical_path(self.path)
+            except Fault as fault:
+                raise ValueError(f"no request has this path (S4.9): {fault.detail}") from None
+            if canonical != self.path:
+                raise ValueError(f"no request has this path in this spelling (S4.9): write {canonical}")
         return self
 
     @property
@@ -701,7 +717,8 @@ class Split(Section):
     """Canary and A/B (S23.7): the same unit always meets the same arm."""
 
     by: By = "consumer"
-    """The unit: ``consumer`` (else the client address), ``ip``, ``header:NAME`` or ``cookie:NAME``."""
+    """The unit: ``consumer``, ``ip``, ``path``, ``header:NAME`` or ``cookie:NAME``; a request without it gets a sealed
+    cookie."""
     arms: Annotated[list[Arm], Field(min_length=1, max_length=32)]
     """The upstreams and their weights."""
     force: FieldName | None = None

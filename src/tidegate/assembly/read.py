@@ -19,7 +19,7 @@ MAX_FILE: Final = 256 << 20
 """Bytes of one file: a million consumers fit, a wrong device file does not."""
 MAX_SECRET: Final = 64 << 10
 """Bytes of a file named by ``${file:...}``."""
-MAX_NODES: Final = 20_000_000
+MAX_NODES: Final = 2_000_000
 """Values after every alias of a YAML file has been followed; aliases of aliases grow without bound."""
 MAX_LINES: Final = 32 << 20
 """Bytes of a file whose lines are still looked up for a message."""
@@ -264,7 +264,7 @@ class _Loader(yaml.CSafeLoader):
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
-            result[key.value] = construct(value, deep=True)  # type: ignore[no-untyped-call]
+            result[key.value] = construct(value, deep=True)
         return result
 
     def construct_yaml_map(self, node: yaml.MappingNode) -> Any:
@@ -313,7 +313,7 @@ def _parse_yaml(file: SourceFile) -> Any:
             loader.dispose()
     if b"&" in file.data and b"*" in file.data and _size(tree, {}, set()) > MAX_NODES:
         raise ConfigError([Problem(file.name, 1, "", "its aliases make it too large", "write the values out")])
-    return tree
+    return _unshared(tree) if b"&" in file.data else tree
 
 
 def _size(value: Any, known: dict[int, int], open_: set[int]) -> int:
@@ -330,6 +330,15 @@ def _size(value: Any, known: dict[int, int], open_: set[int]) -> int:
     open_.discard(key)
     known[key] = total
     return total
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which no two places share a mapping or list, so that each can be edited alone."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unshared(item) for item in value]
+    return value
 
 
 # -- references --------------------------------------------------------------------------------------------------------
@@ -426,6 +435,6 @@ def _put_in(
         for name in list(tree):
             visit(tree, name, tree[name], (*path, name))
     else:
-        merged = source.tree[path[0]]
+        merged = source.tree[str(path[0])]
         for index in range(start, start + len(tree)):
             visit(merged, index, merged[index], (*path, index))

@@ -1,0 +1,601 @@
+"""A generation becomes a Plan, in small steps, keeping every object whose bytes did not change.
+
+Runs in control, to prove a config before any worker sees it, and in every worker, between two turns of its loop.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from tidegate.assembly import config as c
+from tidegate.assembly.generation import Generation, split
+from tidegate.assembly.parts import PartError, PartErrors, Shelf
+from tidegate.assembly.problems import FieldPath
+from tidegate.assembly.read import BadReference, resolve_tree
+from tidegate.exchange.head import Answer, Fields
+from tidegate.ports.plan import (
+    ArmPlan,
+    BatchPlan,
+    BreakerPlan,
+    BulkheadPlan,
+    CertificatePlan,
+    FallbackPlan,
+    HealthPlan,
+    HedgePlan,
+    Hook,
+    HookPlan,
+    LimitsPlan,
+    ListenerPlan,
+    ListenerTlsPlan,
+    OutlierPlan,
+    Plan,
+    RedirectPlan,
+    RetryPlan,
+    RoutePlan,
+    SlowStartPlan,
+    SplitPlan,
+    TargetPlan,
+    TimeoutsPlan,
+    TracingPlan,
+    UpstreamPlan,
+    UpstreamTlsPlan,
+)
+from tidegate.ports.sink import Sink
+from tidegate.ports.tools import BalancerTools, Tools
+from tidegate.rules.match_route import BadPattern, RouteConflict, RouteEntry
+from tidegate.rules.match_route import Builder as RouterBuilder
+from tidegate.rules.traffic_split import Splitter
+
+SLICE: Final = 0.004
+"""Seconds of work between two yields of :meth:`Builder.steps`: under 5 ms with the item that is under way."""
+BODY_LIMIT: Final = 10 << 20
+"""Bytes of a request body on a route without a ``body_limit`` filter (S3.3)."""
+KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"})
+
+
+class PartTools(Tools, BalancerTools, Protocol):
+    """What one part of any kind is given. The builder sets ``name config_folder cleartext``."""
+
+
+ToolsFor = Callable[[str], PartTools]
+"""Makes the tools of the part at one place: ``<route>/<index>`` for a filter, ``<route>/split`` for a split,
+``upstream/<name>`` for a balancer, ``sink/<index>`` for a sink. ``secret("cookies")`` is asked for a split: what seals
+its cookies, at least 16 characters, the same in every worker and over restarts."""
+
+
+class BuildError(Exception):
+    """Something of a generation cannot be built. ``path`` leads to it from the top of the config."""
+
+    def __init__(self, path: FieldPath, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.path: FieldPath = path
+        self.fix: str = fix
+
+
+class Made:
+    """A part that stands in a Plan, with the bytes that made it."""
+
+    __slots__ = ("key", "part", "use")
+
+    def __init__(self, use: str, key: bytes, part: Any) -> None:
+        self.use = use
+        self.key = key
+        self.part = part
+
+
+class Built:
+    """A Plan and what the next build may take over from it.
+
+    plan        the Plan
+    generation  the items it was made from; ``generation.consumers`` reads the consumers out of it
+    filters     ``<route>/<index>`` → the filter there
+    """
+
+    def __init__(self, plan: Plan, generation: Generation) -> None:
+        self.plan = plan
+        self.generation = generation
+        self.filters: dict[str, Made] = {}
+        self.balancers: dict[str, Made] = {}
+        self.sinks: dict[str, Made] = {}
+        self.settings: bytes = b""
+        self.surroundings: tuple[object, ...] = ()
+        """What every part may have read from its tools: parts are only kept while it stays the same."""
+        self.upstreams: dict[bytes, UpstreamPlan] = {}
+        """Resolved bytes → upstream."""
+        self.routes: dict[bytes, tuple[RoutePlan, RouteEntry]] = {}
+        """Resolved bytes, and the times of its upstream where it has some of its own → route."""
+
+
+class Builder:
+    """Builds Plans from generations. Keeps the parts it has imported and the settings it has checked.
+
+    environment  for the ``${...}`` of the config
+    report       called for what cannot be built, which is then left out; by default a ``BuildError`` is raised
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        report: Callable[[BuildError], None] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        shelf: Shelf | None = None,
+    ) -> None:
+        self._environment = environment
+        self._report = report
+        self._clock = clock
+        self._shelf = shelf if shelf is not None else Shelf()
+        self._encode = msgspec.json.Encoder().encode
+
+    def build(self, generation: bytes, tools_for: ToolsFor, previous: Built | None = None) -> Built:
+        """All at once."""
+        steps = self.steps(generation, tools_for, previous)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                built: Built = end.value
+                return built
+
+    def steps(
+        self, generation: bytes, tools_for: ToolsFor, previous: Built | None = None
+    ) -> Generator[None, None, Built]:
+        """The same, stopping every few milliseconds (``SLICE``) so that a loop can turn. *previous* stays usable."""
+        clock = self._clock
+        begun = clock()
+        items = split(generation)
+        folder = Path(items.folder)
+        settings_bytes, gateway = self._settings(items, folder)
+        surroundings = (gateway.name, items.folder, any(listener.tls is None for listener in gateway.listeners))
+        if previous is not None and previous.surroundings != surroundings:
+            previous = None
+        old_upstreams = previous.upstreams if previous is not None else {}
+        old_routes = previous.routes if previous is not None else {}
+        work = _Work(self, gateway, folder, surroundings, tools_for, previous)
+
+        upstreams: dict[str, UpstreamPlan] = {}
+        upstream_items: dict[bytes, UpstreamPlan] = {}
+        for index, raw in enumerate(items.upstreams):
+            with self._about(("upstreams", index)):
+                key = self._resolved(raw, folder)
+                upstream = old_upstreams.get(key) or work.upstream(c.Upstream.model_validate_json(key), index)
+                if upstream.name in work.balancers_before and upstream.name not in work.balancers:
+                    work.balancers[upstream.name] = work.balancers_before[upstream.name]
+                upstream_items[key] = upstreams[upstream.name] = upstream
+            if clock() - begun > SLICE:
+                yield
+                begun = clock()
+        work.upstreams = upstreams
+
+        routes: list[RoutePlan] = []
+        route_items: dict[bytes, tuple[RoutePlan, RouteEntry]] = {}
+        entries: list[RouteEntry] = []
+        for index, raw in enumerate(items.routes):
+            with self._about(("routes", index)):
+                key = self._resolved(raw, folder)
+                if b'"timeouts":{' in key:
+                    key += work.times_of(key)
+                known = old_routes.get(key)
+                if known is None or known[1].order != index:
+                    known = work.route(key, index, known[0] if known is not None else None)
+                else:
+                    work.keep(known[0])
+                route_items[key] = known
+                routes.append(known[0])
+                entries.append(known[1])
+            if clock() - begun > SLICE:
+                yield
+                begun = clock()
+
+        same = (
+            previous is not None
+            and len(entries) == len(previous.plan.routes)
+            and all(map(_is, routes, previous.plan.routes))
+        )
+        if same and previous is not None and list(previous.routes) == list(route_items):
+            router: Any = previous.plan.router
+        else:
+            table = RouterBuilder()
+            for entry in entries:
+                with self._about(("routes", entry.order, "match", "path")):
+                    table.add(entry)
+                if clock() - begun > SLICE:
+                    yield
+                    begun = clock()
+            router = table.finish()
+
+        sinks: list[Sink] = []
+        for index, part in enumerate(gateway.sinks or [c.Part(use="access_log")]):
+            with self._about(("sinks", index)):
+                sinks.append(work.sink(part, index))
+        built = Built(work.plan(items.number, router, routes, upstreams, sinks), items)
+        built.settings, built.surroundings = settings_bytes, surroundings
+        built.filters, built.balancers, built.sinks = work.filters, work.balancers, work.sinks
+        built.upstreams, built.routes = upstream_items, route_items
+        return built
+
+    def _settings(self, items: Generation, folder: Path) -> tuple[bytes, c.Gateway]:
+        try:
+            key = self._resolved(items.settings, folder)
+            return key, c.Gateway.model_validate_json(key)
+        except ValueError as error:
+            raise BuildError((), str(error)) from None
+
+    def _resolved(self, raw: msgspec.Raw, folder: Path) -> bytes:
+        """The item with its references put in: its identity over generations."""
+        data = bytes(raw)
+        if b"${" not in data:
+            return data
+        return self._encode(resolve_tree(msgspec.json.decode(data), self._environment, folder))
+
+    def _about(self, path: FieldPath) -> _About:
+        return _About(self._report, path)
+
+
+class _About:
+    """Turns whatever goes wrong with the item at *path* into a ``BuildError``."""
+
+    __slots__ = ("_path", "_report")
+
+    def __init__(self, report: Callable[[BuildError], None] | None, path: FieldPath) -> None:
+        self._report = report
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None:
+            return False
+        for found in _build_errors(self._path, error):
+            if self._report is None:
+                raise found from None
+            self._report(found)
+        return isinstance(error, Exception)
+
+
+def _build_errors(path: FieldPath, error: BaseException) -> Iterable[BuildError]:
+    if isinstance(error, BuildError):
+        return [BuildError(path + error.path, str(error), error.fix)]
+    if isinstance(error, PartErrors):
+        return [BuildError(path + e.path, str(e), e.fix) for e in error.errors]
+    if isinstance(error, PartError):
+        return [BuildError(path + error.path, str(error), error.fix)]
+    if isinstance(error, RouteConflict):
+        message = f"matches the same requests as the route {error.first_name}"
+        return [BuildError((*path[:-1],), message, "give one of them another path, host, method or header (S5.2)")]
+    if isinstance(error, (BadPattern, BadReference, ValueError)):
+        return [BuildError(path, str(error), getattr(error, "fix", ""))]
+    raise error
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+class _Work:
+    """One build under way: config items in, plan objects out."""
+
+    def __init__(
+        self, builder: Builder, gateway: c.Gateway, folder: Path, surroundings: tuple[Any, ...], tools_for: ToolsFor,
+        previous: Built | None,
+    ) -> None:  # fmt: skip
+        self._shelf = builder._shelf
+        self._gateway = gateway
+        self._folder = folder
+        self._surroundings = surroundings
+        self._tools_for = tools_for
+        self._filters_before = previous.filters if previous is not None else {}
+        self.balancers_before = previous.balancers if previous is not None else {}
+        self._sinks_before = previous.sinks if previous is not None else {}
+        self._hooks: dict[type, tuple[tuple[str, bool], ...]] = {}
+        self.upstreams: dict[str, UpstreamPlan] = {}
+        self.filters: dict[str, Made] = {}
+        self.balancers: dict[str, Made] = {}
+        self.sinks: dict[str, Made] = {}
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _make(self, kind: str, part: c.Part, scope: str, before: Made | None) -> Made:
+        key = self._shelf.key(part.use, part.settings)
+        if before is not None and before.key == key:
+            return before
+        tools = self._tools_for(scope)
+        tools.name, folder, tools.cleartext = self._surroundings
+        tools.config_folder = Path(folder)
+        return Made(part.use, key, self._shelf.make(kind, part.use, part.settings, tools))
+
+    def _balancer(self, item: c.Upstream) -> Any:
+        with _About(None, ("balancer",)):
+            made = self._make("balancers", item.balancer, f"upstream/{item.name}", self.balancers_before.get(item.name))
+        self.balancers[item.name] = made
+        return made.part
+
+    def sink(self, part: c.Part, index: int) -> Sink:
+        """The sink *part*."""
+        scope = f"sink/{index}"
+        made = self.sinks[scope] = self._make("sinks", part, scope, self._sinks_before.get(scope))
+        sink: Sink = made.part
+        return sink
+
+    # -- upstreams -----------------------------------------------------------------------------------------------------
+
+    def upstream(self, item: c.Upstream, index: int) -> UpstreamPlan:
+        """The upstream *item*."""
+        health, hedge, batch = item.health, item.hedge, item.batch
+        breaker, retry = item.breaker, item.retry
+        return UpstreamPlan(
+            name=item.name,
+            targets=tuple(map(_target, item.targets)),
+            balancer=self._balancer(item),
+            balancer_use=item.balancer.use,
+            health=None if health is None else HealthPlan(
+                kind="tcp" if health.tcp else "http",
+                expect=tuple(map(c.parse_statuses, health.expect)),
+                **_fields(health, "tcp", "expect"),
+            ),
+            outlier=OutlierPlan(**_fields(item.outlier)),
+            breaker=BreakerPlan(
+                failure_statuses=tuple(map(c.parse_statuses, breaker.failure_statuses)),
+                **_fields(breaker, "failure_statuses"),
+            ),
+            retry=RetryPlan(on=tuple(retry.on), **_fields(retry, "on")),
+            hedge=None if hedge is None else HedgePlan(**_fields(hedge)),
+            bulkhead=BulkheadPlan(**_fields(item.bulkhead)),
+            slow_start=SlowStartPlan(**_fields(item.slow_start)),
+            timeouts=TimeoutsPlan(**_fields(item.timeouts)),
+            tls=UpstreamTlsPlan(
+                ca=self._file(item.tls.ca),
+                cert=self._file(item.tls.cert),
+                key=self._file(item.tls.key),
+                server_name=item.tls.server_name,
+                verify=item.tls.verify,
+            ),
+            fallback=tuple(
+                FallbackPlan(
+                    frozenset(f.on), f.upstream or "", None if f.respond is None else answer(f.respond)
+                )
+                for f in item.fallback
+            ),
+            batch=None if batch is None else BatchPlan(**_fields(batch)),
+            host=item.host,
+            warm=item.warm,
+            max_connections=item.max_connections,
+            panic=item.panic,
+            at_zero=item.at_zero,
+            zone=item.zone,
+        )  # fmt: skip
+
+    def _file(self, name: str) -> str:
+        """A path of the config, absolute."""
+        return str(self._folder / name) if name else ""
+
+    # -- routes --------------------------------------------------------------------------------------------------------
+
+    def times_of(self, key: bytes) -> bytes:
+        """What a route with times of its own inherits, as part of its identity."""
+        item = c.Route.model_validate_json(key)
+        return b"\n" + repr(self._inherited(item)).encode()
+
+    def _inherited(self, item: c.Route) -> TimeoutsPlan:
+        upstream = self.upstreams.get(item.upstreams[0]) if item.upstreams else None
+        return upstream.timeouts if upstream is not None else TimeoutsPlan()
+
+    def keep(self, route: RoutePlan) -> None:
+        """Take the filters of a kept route over."""
+        for index in range(len(route.filters)):
+            scope = f"{route.name}/{index}"
+            self.filters[scope] = self._filters_before[scope]
+
+    def route(self, key: bytes, index: int, moved: RoutePlan | None) -> tuple[RoutePlan, RouteEntry]:
+        """The route of *key*; *moved* is it, where only its place in the file has changed."""
+        item = c.Route.model_validate_json(key.partition(b"\n")[0])
+        if moved is not None:
+            self.keep(moved)
+        route = moved if moved is not None else self._route(item)
+        match = item.match
+        entry = RouteEntry(
+            route,
+            item.name,
+            match.path,
+            match.kind,
+            tuple(match.hosts),
+            route.methods,
+            tuple(match.headers.items()),
+            tuple(match.query.items()),
+            index,
+        )
+        return route, entry
+
+    def _route(self, item: c.Route) -> RoutePlan:
+        made: list[Made] = []
+        for index, part in enumerate(item.filters):
+            scope = f"{item.name}/{index}"
+            with _About(None, ("filters", index)):
+                found = self._make("filters", part, scope, self._filters_before.get(scope))
+            self.filters[scope] = found
+            made.append(found)
+        hooks = self._hooks_of(made)
+        limits = [limit for m in made if isinstance(limit := getattr(m.part, "body_limit", None), int)]
+        times = item.timeouts
+        return RoutePlan(
+            name=item.name,
+            lane=item.lane,
+            upstream=item.upstream or "",
+            split=None if item.split is None else self._split(item.split, item.name),
+            respond=None if item.respond is None else answer(item.respond),
+            redirect=None if item.redirect is None else RedirectPlan(**_fields(item.redirect)),
+            filters=tuple(m.use for m in made),
+            open=not any(getattr(m.part, "stage", "other") == "auth" for m in made),
+            priority=item.priority,
+            timeouts=None if times is None else _merged(self._inherited(item), times),
+            methods=frozenset(item.match.methods),
+            encoded_slash=item.encoded_slash == "keep",
+            path_params=item.path_params == "keep",
+            request_trailers=item.request_trailers == "forward",
+            propagate_deadline=item.propagate_deadline,
+            finish_on_disconnect=item.finish_on_disconnect,
+            allow_idempotency_key=item.allow_idempotency_key,
+            identity_fields=tuple(item.identity_fields.items()),
+            log_query=tuple(item.log_query),
+            body_limit=limits[-1] if limits else BODY_LIMIT,
+            **hooks,
+        )
+
+    def _split(self, item: c.Split, route: str) -> SplitPlan:
+        """The split of *route*; the route's name salts it, so that two splits draw independently."""
+        tools = self._tools_for(f"{route}/split")
+        splitter = Splitter(
+            [arm.weight for arm in item.arms],
+            [arm.upstream for arm in item.arms],
+            route,
+            tools.secret("cookies").encode(),
+            tools.token,
+            by=item.by,
+            force=item.force or "",
+        )
+        arms = tuple(ArmPlan(arm.upstream, arm.weight, tuple(arm.header.items())) for arm in item.arms)
+        return SplitPlan(arms, item.by, route, item.force or "", splitter.pick)
+
+    def _hooks_of(self, made: list[Made]) -> dict[str, Any]:
+        """The hook tuples of ``RoutePlan``: requests in the order written, answers in reverse."""
+        if not made:
+            return {}
+        request_head: list[HookPlan] = []
+        request_body: list[HookPlan] = []
+        wants_request_body: list[Hook | None] = []
+        attempt: list[Hook] = []
+        response_head: list[Hook] = []
+        response_chunk: list[tuple[Hook, Hook | None]] = []
+        response_body: list[tuple[HookPlan, Hook | None]] = []
+        done: list[Hook] = []
+        for m in made:
+            part = m.part
+            for name, waits in self._shape(type(part)):
+                call = getattr(part, name)
+                hook = HookPlan(call, m.use, waits)
+                if name == "on_request_head":
+                    request_head.append(hook)
+                elif name == "on_request_body":
+                    request_body.append(hook)
+                    wants_request_body.append(getattr(part, "wants_request_body", None))
+                elif name == "on_attempt":
+                    attempt.append(call)
+                elif name == "on_response_head":
+                    response_head.append(call)
+                elif name == "on_response_chunk":
+                    response_chunk.append((call, getattr(part, "wants_chunks", None)))
+                elif name == "on_response_body":
+                    response_body.append((hook, getattr(part, "wants_body", None)))
+                else:
+                    done.append(call)
+        return {
+            "on_request_head": tuple(request_head),
+            "on_request_body": tuple(request_body),
+            "wants_request_body": tuple(wants_request_body),
+            "on_attempt": tuple(attempt),
+            "on_response_head": tuple(reversed(response_head)),
+            "on_response_chunk": tuple(reversed(response_chunk)),
+            "on_response_body": tuple(reversed(response_body)),
+            "on_done": tuple(done),
+        }
+
+    def _shape(self, part: type) -> tuple[tuple[str, bool], ...]:
+        """(hook, runs in a Task of its own) for each hook that the class *part* defines."""
+        shape = self._hooks.get(part)
+        if shape is None:
+            stepped = bool(getattr(part, "stepped", False))
+            shape = self._hooks[part] = tuple(
+                (name, not stepped and inspect.iscoroutinefunction(getattr(part, name)))
+                for name in dir(part)
+                if name.startswith("on_")
+            )
+        return shape
+
+    # -- the whole -----------------------------------------------------------------------------------------------------
+
+    def plan(
+        self, number: int, router: Any, routes: list[RoutePlan], upstreams: dict[str, UpstreamPlan], sinks: list[Sink]
+    ) -> Plan:
+        """The Plan around everything built."""
+        gateway = self._gateway
+        forwarded = gateway.forwarded
+        methods = KNOWN_METHODS.union(*(route.methods for route in routes if not route.methods <= KNOWN_METHODS))
+        names = {name for route in routes for name, _ in route.identity_fields}
+        return Plan(
+            generation=number,
+            name=gateway.name,
+            listeners=tuple(map(self._listener, gateway.listeners)),
+            router=router,
+            routes=tuple(routes),
+            upstreams=upstreams,
+            sinks=tuple(sinks),
+            trusted_proxies=tuple(gateway.trusted_proxies),
+            forwarded_source=forwarded.source,
+            send_forwarded=forwarded.send,
+            via=forwarded.via,
+            identity_names=frozenset(names),
+            methods=methods,
+            tracing=TracingPlan(**_fields(gateway.tracing)),
+            limits=LimitsPlan(**_fields(gateway.limits)),
+            drain_accept=gateway.drain.accept,
+            drain_finish=gateway.drain.finish,
+            debug_scope=gateway.debug_scope,
+            faults_allowed=gateway.faults.allow,
+        )
+
+    def _listener(self, item: c.Listener) -> ListenerPlan:
+        address = c.split_address(item.address)
+        tls = item.tls
+        return ListenerPlan(
+            name=item.address,
+            host=address.host,
+            port=address.port,
+            tls=None if tls is None else ListenerTlsPlan(
+                certificates=tuple(CertificatePlan(self._file(p.cert), self._file(p.key)) for p in tls.certificates),
+                client_ca=self._file(tls.client_ca),
+                client_certificates=tls.client_certificates,
+                crl=self._file(tls.crl),
+                default=tls.default,
+            ),
+            proxy_protocol=item.proxy_protocol,
+            h2c=item.h2c,
+            merge_slashes=item.slashes == "merge",
+        )  # fmt: skip
+
+
+def _fields(model: c.Section, *without: str) -> dict[str, Any]:
+    """The fields of *model* by name; the plan's dataclass has the same ones."""
+    return {name: value for name, value in model.__dict__.items() if name not in without}
+
+
+def _target(item: c.Target) -> TargetPlan:
+    url = c.split_url(item.url)
+    return TargetPlan(url.scheme, url.host, url.port, item.weight, item.priority, item.zone, item.location,
+                      url.base_path)  # fmt: skip
+
+
+def _merged(inherited: TimeoutsPlan, own: c.RouteTimeouts) -> TimeoutsPlan:
+    given = {name: value for name, value in own.__dict__.items() if value is not None}
+    return TimeoutsPlan(**{name: given.get(name, getattr(inherited, name)) for name in c.RouteTimeouts.model_fields})
+
+
+def answer(item: c.Respond) -> Answer:
+    """The fixed answer that *item* describes."""
+    fields: Fields = [(name, value) for name, value in item.headers.items()]
+    body, kind = b"", ""
+    if item.json_ is not None:
+        body, kind = msgspec.json.encode(item.json_), "application/json"
+    elif item.text is not None:
+        body, kind = item.text.encode(), "text/plain; charset=utf-8"
+    elif item.body is not None:
+        body = item.body.encode()
+    if kind and "content-type" not in item.headers:
+        fields.append(("content-type", kind))
+    return Answer(item.status, fields, body)

@@ -168,6 +168,8 @@ class Place:
                 yield leaf, segments
 
     def _buckets(self, path: str) -> list[list[Regex]]:
+        if not self.regexes:
+            return []
         end = path.find("/", 1)
         keys = (path[1:] if end < 0 else path[1:end], "")
         return [self.regexes[key] for key in dict.fromkeys(keys) if key in self.regexes]

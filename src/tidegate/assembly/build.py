@@ -8,6 +8,9 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from operator import is_
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -93,13 +96,13 @@ class Built:
     """A Plan and what the next build may take over from it.
 
     plan        the Plan
-    generation  the items it was made from; ``generation.consumers`` reads the consumers out of it
+    generation  the items it was made from, for ``generation.consumers``; None for a proof
     filters     ``<route>/<index>`` → the filter there
     """
 
-    def __init__(self, plan: Plan, generation: Generation) -> None:
-        self.plan = plan
-        self.generation = generation
+    def __init__(self) -> None:
+        self.plan: Plan
+        self.generation: Generation | None = None
         self.filters: dict[str, Made] = {}
         self.balancers: dict[str, Made] = {}
         self.sinks: dict[str, Made] = {}
@@ -151,74 +154,69 @@ class Builder:
         begun = clock()
         items = split(generation)
         folder = Path(items.folder)
-        settings_bytes, gateway = self._settings(items, folder)
-        surroundings = (gateway.name, items.folder, any(listener.tls is None for listener in gateway.listeners))
-        if previous is not None and previous.surroundings != surroundings:
-            previous = None
-        old_upstreams = previous.upstreams if previous is not None else {}
-        old_routes = previous.routes if previous is not None else {}
-        work = _Work(self, gateway, folder, surroundings, tools_for, previous)
+        settings, gateway = self._settings(items, folder)
+        work = _Work(self._shelf, gateway, folder, tools_for, previous)
+        built = work.built
+        built.generation, built.settings = items, settings
 
-        upstreams: dict[str, UpstreamPlan] = {}
-        upstream_items: dict[bytes, UpstreamPlan] = {}
         for index, raw in enumerate(items.upstreams):
             with self._about(("upstreams", index)):
                 key = self._resolved(raw, folder)
-                upstream = old_upstreams.get(key) or work.upstream(c.Upstream.model_validate_json(key), index)
-                if upstream.name in work.balancers_before and upstream.name not in work.balancers:
-                    work.balancers[upstream.name] = work.balancers_before[upstream.name]
-                upstream_items[key] = upstreams[upstream.name] = upstream
+                upstream = work.old_upstreams.get(key)
+                if upstream is None:
+                    upstream = work.upstream(c.Upstream.model_validate_json(key))
+                else:
+                    work.keep_upstream(upstream)
+                built.upstreams[key] = work.upstreams[upstream.name] = upstream
             if clock() - begun > SLICE:
                 yield
                 begun = clock()
-        work.upstreams = upstreams
 
-        routes: list[RoutePlan] = []
-        route_items: dict[bytes, tuple[RoutePlan, RouteEntry]] = {}
-        entries: list[RouteEntry] = []
         for index, raw in enumerate(items.routes):
             with self._about(("routes", index)):
                 key = self._resolved(raw, folder)
+                item: c.Route | None = None
                 if b'"timeouts":{' in key:
-                    key += work.times_of(key)
-                known = old_routes.get(key)
-                if known is None or known[1].order != index:
-                    known = work.route(key, index, known[0] if known is not None else None)
+                    item = c.Route.model_validate_json(key)
+                    key += repr(work.inherited(item)).encode()
+                known = work.old_routes.get(key)
+                if known is None:
+                    known = work.route(item or c.Route.model_validate_json(key), index)
                 else:
-                    work.keep(known[0])
-                route_items[key] = known
-                routes.append(known[0])
-                entries.append(known[1])
+                    known = work.keep_route(known, index)
+                built.routes[key] = known
             if clock() - begun > SLICE:
                 yield
                 begun = clock()
 
-        same = (
-            previous is not None
-            and len(entries) == len(previous.plan.routes)
-            and all(map(_is, routes, previous.plan.routes))
-        )
-        if same and previous is not None and list(previous.routes) == list(route_items):
-            router: Any = previous.plan.router
-        else:
+        router = work.old_router()
+        if router is None:
             table = RouterBuilder()
-            for entry in entries:
+            for _, entry in built.routes.values():
                 with self._about(("routes", entry.order, "match", "path")):
                     table.add(entry)
                 if clock() - begun > SLICE:
                     yield
                     begun = clock()
             router = table.finish()
+        return work.finish(router, self._about)
 
-        sinks: list[Sink] = []
-        for index, part in enumerate(gateway.sinks or [c.Part(use="access_log")]):
-            with self._about(("sinks", index)):
-                sinks.append(work.sink(part, index))
-        built = Built(work.plan(items.number, router, routes, upstreams, sinks), items)
-        built.settings, built.surroundings = settings_bytes, surroundings
-        built.filters, built.balancers, built.sinks = work.filters, work.balancers, work.sinks
-        built.upstreams, built.routes = upstream_items, route_items
-        return built
+    def prove(self, config: c.Gateway, folder: Path, tools_for: ToolsFor) -> Built:
+        """The Plan of *config* itself, for control: whatever cannot be built is reported, nothing of it will run.
+        Parts with equal settings are made once, so that 10,000 routes cost little more than their shapes."""
+        work = _Work(self._shelf, config, folder, tools_for, None, once=True)
+        table = RouterBuilder()
+        for index, upstream in enumerate(config.upstreams):
+            with self._about(("upstreams", index)):
+                work.upstreams[upstream.name] = work.built.upstreams[b"%d" % index] = work.upstream(upstream)
+        for index, route in enumerate(config.routes):
+            known: tuple[RoutePlan, RouteEntry] | None = None
+            with self._about(("routes", index)):
+                known = work.built.routes[b"%d" % index] = work.route(route, index)
+            with self._about(("routes", index, "match", "path")):
+                if known is not None:
+                    table.add(known[1])
+        return work.finish(table.finish(), self._about)
 
     def _settings(self, items: Generation, folder: Path) -> tuple[bytes, c.Gateway]:
         try:
@@ -275,30 +273,28 @@ def _build_errors(path: FieldPath, error: BaseException) -> Iterable[BuildError]
     raise error
 
 
-def _is(one: object, other: object) -> bool:
-    return one is other
-
-
 class _Work:
     """One build under way: config items in, plan objects out."""
 
     def __init__(
-        self, builder: Builder, gateway: c.Gateway, folder: Path, surroundings: tuple[Any, ...], tools_for: ToolsFor,
-        previous: Built | None,
+        self, shelf: Shelf, gateway: c.Gateway, folder: Path, tools_for: ToolsFor, previous: Built | None,
+        *, once: bool = False,
     ) -> None:  # fmt: skip
-        self._shelf = builder._shelf
+        self.built = Built()
+        self.upstreams: dict[str, UpstreamPlan] = {}
+        self._shelf = shelf
         self._gateway = gateway
         self._folder = folder
-        self._surroundings = surroundings
         self._tools_for = tools_for
-        self._filters_before = previous.filters if previous is not None else {}
-        self.balancers_before = previous.balancers if previous is not None else {}
-        self._sinks_before = previous.sinks if previous is not None else {}
+        self._cleartext = any(listener.tls is None for listener in gateway.listeners)
+        self.built.surroundings = (gateway.name, folder, self._cleartext)
+        if previous is None or previous.surroundings != self.built.surroundings:
+            previous = Built()
+        self._previous = previous
+        self.old_upstreams = previous.upstreams
+        self.old_routes = previous.routes
+        self._once: dict[tuple[str, bytes], Made] | None = {} if once else None
         self._hooks: dict[type, tuple[tuple[str, bool], ...]] = {}
-        self.upstreams: dict[str, UpstreamPlan] = {}
-        self.filters: dict[str, Made] = {}
-        self.balancers: dict[str, Made] = {}
-        self.sinks: dict[str, Made] = {}
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -306,27 +302,35 @@ class _Work:
         key = self._shelf.key(part.use, part.settings)
         if before is not None and before.key == key:
             return before
+        if self._once is not None and (made := self._once.get((kind, key))) is not None:
+            return made
         tools = self._tools_for(scope)
-        tools.name, folder, tools.cleartext = self._surroundings
-        tools.config_folder = Path(folder)
-        return Made(part.use, key, self._shelf.make(kind, part.use, part.settings, tools))
+        tools.name, tools.config_folder, tools.cleartext = self._gateway.name, self._folder, self._cleartext
+        made = Made(part.use, key, self._shelf.make(kind, part.use, part.settings, tools))
+        if self._once is not None:
+            self._once[kind, key] = made
+        return made
 
     def _balancer(self, item: c.Upstream) -> Any:
+        before = self._previous.balancers.get(item.name)
         with _About(None, ("balancer",)):
-            made = self._make("balancers", item.balancer, f"upstream/{item.name}", self.balancers_before.get(item.name))
-        self.balancers[item.name] = made
+            made = self._make("balancers", item.balancer, f"upstream/{item.name}", before)
+        self.built.balancers[item.name] = made
         return made.part
 
-    def sink(self, part: c.Part, index: int) -> Sink:
-        """The sink *part*."""
+    def _sink(self, part: c.Part, index: int) -> Sink:
         scope = f"sink/{index}"
-        made = self.sinks[scope] = self._make("sinks", part, scope, self._sinks_before.get(scope))
+        made = self.built.sinks[scope] = self._make("sinks", part, scope, self._previous.sinks.get(scope))
         sink: Sink = made.part
         return sink
 
     # -- upstreams -----------------------------------------------------------------------------------------------------
 
-    def upstream(self, item: c.Upstream, index: int) -> UpstreamPlan:
+    def keep_upstream(self, upstream: UpstreamPlan) -> None:
+        """Take the balancer of a kept upstream over."""
+        self.built.balancers[upstream.name] = self._previous.balancers[upstream.name]
+
+    def upstream(self, item: c.Upstream) -> UpstreamPlan:
         """The upstream *item*."""
         health, hedge, batch = item.health, item.hedge, item.batch
         breaker, retry = item.breaker, item.retry
@@ -378,27 +382,22 @@ class _Work:
 
     # -- routes --------------------------------------------------------------------------------------------------------
 
-    def times_of(self, key: bytes) -> bytes:
-        """What a route with times of its own inherits, as part of its identity."""
-        item = c.Route.model_validate_json(key)
-        return b"\n" + repr(self._inherited(item)).encode()
-
-    def _inherited(self, item: c.Route) -> TimeoutsPlan:
+    def inherited(self, item: c.Route) -> TimeoutsPlan:
+        """The times that *item* does not set itself: those of its first upstream."""
         upstream = self.upstreams.get(item.upstreams[0]) if item.upstreams else None
         return upstream.timeouts if upstream is not None else TimeoutsPlan()
 
-    def keep(self, route: RoutePlan) -> None:
-        """Take the filters of a kept route over."""
-        for index in range(len(route.filters)):
-            scope = f"{route.name}/{index}"
-            self.filters[scope] = self._filters_before[scope]
+    def keep_route(self, known: tuple[RoutePlan, RouteEntry], index: int) -> tuple[RoutePlan, RouteEntry]:
+        """Take a route over with its filters; it may have moved to another place in the file."""
+        route, entry = known
+        for number in range(len(route.filters)):
+            scope = f"{route.name}/{number}"
+            self.built.filters[scope] = self._previous.filters[scope]
+        return known if entry.order == index else (route, replace(entry, order=index))
 
-    def route(self, key: bytes, index: int, moved: RoutePlan | None) -> tuple[RoutePlan, RouteEntry]:
-        """The route of *key*; *moved* is it, where only its place in the file has changed."""
-        item = c.Route.model_validate_json(key.partition(b"\n")[0])
-        if moved is not None:
-            self.keep(moved)
-        route = moved if moved is not None else self._route(item)
+    def route(self, item: c.Route, index: int) -> tuple[RoutePlan, RouteEntry]:
+        """The route *item*, and how it is found."""
+        route = self._route(item)
         match = item.match
         entry = RouteEntry(
             route,
@@ -418,8 +417,8 @@ class _Work:
         for index, part in enumerate(item.filters):
             scope = f"{item.name}/{index}"
             with _About(None, ("filters", index)):
-                found = self._make("filters", part, scope, self._filters_before.get(scope))
-            self.filters[scope] = found
+                found = self._make("filters", part, scope, self._previous.filters.get(scope))
+            self.built.filters[scope] = found
             made.append(found)
         hooks = self._hooks_of(made)
         limits = [limit for m in made if isinstance(limit := getattr(m.part, "body_limit", None), int)]
@@ -432,9 +431,10 @@ class _Work:
             respond=None if item.respond is None else answer(item.respond),
             redirect=None if item.redirect is None else RedirectPlan(**_fields(item.redirect)),
             filters=tuple(m.use for m in made),
+            prefix=item.match.path if item.match.kind == "prefix" else "/",
             open=not any(getattr(m.part, "stage", "other") == "auth" for m in made),
             priority=item.priority,
-            timeouts=None if times is None else _merged(self._inherited(item), times),
+            timeouts=None if times is None else _merged(self.inherited(item), times),
             methods=frozenset(item.match.methods),
             encoded_slash=item.encoded_slash == "keep",
             path_params=item.path_params == "keep",
@@ -520,22 +520,35 @@ class _Work:
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 
-    def plan(
-        self, number: int, router: Any, routes: list[RoutePlan], upstreams: dict[str, UpstreamPlan], sinks: list[Sink]
-    ) -> Plan:
+    def old_router(self) -> Any:
+        """The router before, if not one route has changed or moved."""
+        before, now = list(self._previous.routes.values()), list(self.built.routes.values())
+        same = bool(now) and len(before) == len(now) and all(map(is_, before, now))
+        return self._previous.plan.router if same else None
+
+    def finish(self, router: Any, about: Callable[[FieldPath], AbstractContextManager[None]]) -> Built:
         """The Plan around everything built."""
+        sinks: list[Sink] = []
+        for index, part in enumerate(self._gateway.sinks or [c.Part(use="access_log")]):
+            with about(("sinks", index)):
+                sinks.append(self._sink(part, index))
+        routes = tuple(route for route, _ in self.built.routes.values())
+        self.built.plan = self._plan(router, routes, tuple(sinks))
+        return self.built
+
+    def _plan(self, router: Any, routes: tuple[RoutePlan, ...], sinks: tuple[Sink, ...]) -> Plan:
         gateway = self._gateway
         forwarded = gateway.forwarded
         methods = KNOWN_METHODS.union(*(route.methods for route in routes if not route.methods <= KNOWN_METHODS))
         names = {name for route in routes for name, _ in route.identity_fields}
         return Plan(
-            generation=number,
+            generation=self.built.generation.number if self.built.generation is not None else 0,
             name=gateway.name,
             listeners=tuple(map(self._listener, gateway.listeners)),
             router=router,
-            routes=tuple(routes),
-            upstreams=upstreams,
-            sinks=tuple(sinks),
+            routes=routes,
+            upstreams=self.upstreams,
+            sinks=sinks,
             trusted_proxies=tuple(gateway.trusted_proxies),
             forwarded_source=forwarded.source,
             send_forwarded=forwarded.send,

@@ -76,7 +76,7 @@ def check(path: Path, environment: Mapping[str, str]) -> Checked:
     _admin(found, config, environment)
     _settings(found, config, shelf)
     found.stop_if_bad()
-    built = _trial(found, source, config, environment, shelf)
+    built = _trial(found, config, environment, shelf)
     found.stop_if_bad()
     _order(found, config, built)
     found.stop_if_bad()
@@ -319,17 +319,15 @@ def _parts(config: Gateway) -> Iterator[tuple[str, FieldPath, Part]]:
         yield "sinks", ("sinks", index), part
 
 
-def _trial(found: _Findings, source: Source, config: Gateway, environment: Mapping[str, str], shelf: Shelf) -> Built:
+def _trial(found: _Findings, config: Gateway, environment: Mapping[str, str], shelf: Shelf) -> Built:
     """Build the Plan with tools that do nothing."""
 
     def report(error: BuildError) -> None:
         found.bad(error.path, str(error), error.fix)
 
-    written = generation.write(
-        config.model_copy(update={"consumers": []}), source.references, 0, source.folder, lambda key: b""
-    )
-    data = source.folder / config.data
-    return Builder(environment, report=report, shelf=shelf).build(written, lambda scope: InertTools(scope, data))
+    folder = found.source.folder
+    builder = Builder(environment, report=report, shelf=shelf)
+    return builder.prove(config, folder, lambda scope: InertTools(scope, folder / config.data))
 
 
 def _order(found: _Findings, config: Gateway, built: Built) -> None:

@@ -57,8 +57,9 @@ class Policy(Protocol):
         """Charge *cost* units of *partition* (tenant first). A refusal charges nothing. May raise ``Fault``
         ``limiter_unavailable``."""
 
-    def give_back(self, partition: str, cost: int = 1) -> None:
-        """Return units: a refund (never lifts a bucket above full), or the end of a ``concurrent`` slot."""
+    def give_back(self, partition: str, cost: int = 1, taken: float = 0.0) -> None:
+        """Return units: a refund (never lifts a bucket above full), or the end of a ``concurrent`` slot. *taken*: a
+        monotonic time not after the units were taken; 0.0 says just now, in the decision that is still going on."""
 
 
 class Limits(Protocol):

@@ -5,10 +5,11 @@ Runs in control, to prove a config before any worker sees it, and in every worke
 
 from __future__ import annotations
 
+import gc
 import inspect
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from operator import is_
 from pathlib import Path
@@ -115,6 +116,21 @@ class Built:
         """Resolved bytes, and the times of its upstream where it has some of its own → route."""
 
 
+@contextmanager
+def collector_paused() -> Generator[None, None, None]:
+    """No garbage collection while a big config is built: each would walk everything built so far, which costs more
+    than the building (10,000 routes: 1.3 of 2.4 s) and stops the loop for 100 ms and more. What was made is then set
+    aside for good, for the same reason: it lives as long as its Plan and goes by reference count."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.freeze()
+            gc.enable()
+
+
 class Builder:
     """Builds Plans from generations. Keeps the parts it has imported and the settings it has checked.
 
@@ -150,6 +166,10 @@ class Builder:
         self, generation: bytes, tools_for: ToolsFor, previous: Built | None = None
     ) -> Generator[None, None, Built]:
         """The same, stopping every few milliseconds (``SLICE``) so that a loop can turn. *previous* stays usable."""
+        with collector_paused():
+            return (yield from self._steps(generation, tools_for, previous))
+
+    def _steps(self, generation: bytes, tools_for: ToolsFor, previous: Built | None) -> Generator[None, None, Built]:
         clock = self._clock
         begun = clock()
         items = split(generation)

@@ -62,6 +62,11 @@ class Checked:
 
 def check(path: Path, environment: Mapping[str, str]) -> Checked:
     """The config at *path*, proved. Raises ``ConfigError`` with everything that is wrong with it."""
+    with collector_paused():
+        return _check(path, environment)
+
+
+def _check(path: Path, environment: Mapping[str, str]) -> Checked:
     source = read(path, environment)
     try:
         config = Gateway.model_validate(source.tree)

@@ -170,7 +170,7 @@ def _network(value: str) -> str:
         raise ValueError("a network is written like 10.0.0.0/8 or 192.0.2.7") from None
 
 
-def _unique(items: list[Any]) -> list[Any]:
+def _unique(items: tuple[Any, ...]) -> tuple[Any, ...]:
     seen: set[Any] = set()
     for item in items:
         if item in seen:
@@ -196,11 +196,12 @@ Url = Annotated[str, StringConstraints(max_length=2048), _checked(split_url)]
 Key = Annotated[str, StringConstraints(min_length=8, max_length=4096, pattern=r"^[!-~]+$")]
 FieldName = Annotated[str, AfterValidator(_field_name)]
 FieldValue = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_field_value)]
+Condition = Annotated[str, StringConstraints(max_length=4096)]
 Method = Annotated[str, AfterValidator(_method)]
 Host = Annotated[str, AfterValidator(_host)]
 Network = Annotated[str, AfterValidator(_network)]
 Statuses = Annotated[
-    list[str],
+    tuple[str, ...],
     BeforeValidator(_statuses),
     Field(min_length=1, max_length=32),
     WithJsonSchema({"type": "array", "items": {"type": ["integer", "string"]}, "examples": [["200-299", 304]]}),
@@ -215,6 +216,7 @@ By = Annotated[
     str, StringConstraints(pattern=r"^(consumer|ip|path|(header|cookie):[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128})$")
 ]
 """The unit that always meets the same arm of a split."""
+IdentitySource = Annotated[str, StringConstraints(pattern=r"^(consumer|tenant|claim:[!-~]{1,128})$")]
 
 
 class Section(BaseModel):
@@ -250,7 +252,7 @@ class Certificate(Section):
 class ListenerTls(Section):
     """TLS on a listener (S3.11): version 1.2 and up; SNI picks the certificate."""
 
-    certificates: Annotated[list[Certificate], Field(min_length=1, max_length=1000)]
+    certificates: Annotated[tuple[Certificate, ...], Field(min_length=1, max_length=1000)]
     """Certificates, picked by the name a client asks for. New files are taken up on reload without cutting anyone."""
     default: bool = True
     """Serve the first certificate to clients that ask for an unknown name or none; false refuses those (S3.11)."""
@@ -326,7 +328,7 @@ class Health(Section):
     """The Host field of a check; empty: the endpoint's own name."""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Ask on this port; 0: the target's own."""
-    expect: Statuses = ["200-299"]
+    expect: Statuses = ("200-299",)
     """Statuses that pass; redirects are not followed (S12.4)."""
     body: Annotated[str, StringConstraints(max_length=1024)] = ""
     """Text that must occur in the first 1 KiB of the answer; empty: any."""
@@ -388,7 +390,7 @@ class Breaker(Section):
     """``upstream`` refuses calls when open; ``endpoint`` ejects the endpoint instead (S13.1)."""
     mode: Literal["auto", "disabled", "forced_open", "metrics_only"] = "auto"
     """``disabled`` never opens, ``forced_open`` always is, ``metrics_only`` counts without acting."""
-    failure_statuses: Statuses = ["500-599"]
+    failure_statuses: Statuses = ("500-599",)
     """Answers that count as failures; 4xx, 429 and a client's own short deadline never do (S13.6)."""
 
     @model_validator(mode="after")
@@ -411,7 +413,7 @@ class Retry(Section):
     """Longest wait before the first retry; it doubles each time, full jitter (S14.3)."""
     cap: Annotated[Duration, Field(le=60)] = 0.25
     """Longest wait before any retry."""
-    on: Annotated[list[Annotated[int, Field(ge=500, le=599)]], Field(max_length=16)] = [502, 503, 504]
+    on: Annotated[tuple[Annotated[int, Field(ge=500, le=599)], ...], Field(max_length=16)] = (502, 503, 504)
     """Answers that are tried again, besides failed connections and timeouts; never 500 by itself (S14.2)."""
 
 
@@ -527,7 +529,7 @@ class Respond(Section):
     """Body as text, sent as ``text/plain; charset=utf-8``."""
     body: str | None = None
     """Body as it is; set ``content-type`` in ``headers``."""
-    headers: Annotated[dict[FieldName, FieldValue], Field(max_length=64)] = {}
+    headers: dict[FieldName, FieldValue] = Field(default_factory=dict, max_length=64)
     """Fields of the answer."""
 
     @model_validator(mode="after")
@@ -548,7 +550,7 @@ class Fallback(Section):
     """What is answered instead of a failure (S13.8). Exactly one of ``upstream`` and ``respond``."""
 
     on: Annotated[
-        list[Literal["open", "no_healthy", "bulkhead", "timeout", "502", "503", "504"]],
+        tuple[Literal["open", "no_healthy", "bulkhead", "timeout", "502", "503", "504"], ...],
         BeforeValidator(_words),
         Field(min_length=1),
     ]
@@ -582,7 +584,7 @@ class Upstream(Section):
 
     name: Name
     """Unique among upstreams; routes refer to it."""
-    targets: Annotated[list[Target], Field(min_length=1, max_length=10_000)]
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=10_000)]
     """Its addresses."""
     balancer: Part = Part(use="power_of_two")
     """How an endpoint is chosen; ``power_of_two`` is near the best spread without a scan (S11.1)."""
@@ -607,7 +609,7 @@ class Upstream(Section):
     """Times."""
     tls: UpstreamTls = UpstreamTls()
     """TLS toward ``https`` targets."""
-    fallback: Annotated[list[Fallback], Field(max_length=16)] = []
+    fallback: Annotated[tuple[Fallback, ...], Field(max_length=16)] = ()
     """Stand-ins for failures, the first that fits."""
     batch: Batch | None = None
     """Micro-batches; off by default."""
@@ -635,12 +637,12 @@ class Consumer(Section):
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$")]
     """Unique among consumers; what limits, records and upstreams know it by."""
-    keys: list[Key] = Field([], max_length=64, repr=False)
+    keys: tuple[Key, ...] = Field((), max_length=64, repr=False)
     """API keys, in clear here, as digests everywhere else (S7.8). 8 to 4096 visible ASCII
     characters."""
-    tags: Annotated[list[str], Field(max_length=64)] = []
+    tags: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     """Groups it belongs to, for ``authorize`` (S8.1)."""
-    scopes: Annotated[list[str], Field(max_length=256)] = []
+    scopes: Annotated[tuple[str, ...], Field(max_length=256)] = ()
     """What its keys may do, for ``authorize`` (S8.1)."""
     tenant: Name = "default"
     """Whose consumer it is; the first element of every key of a limit."""
@@ -670,13 +672,13 @@ class Match(Section):
     """``path`` is a template: ``/users/{id}``, ``*`` for one segment, ``**`` for the rest (S18.5)."""
     regex: bool = False
     """``path`` is an RE2 expression that must fit the whole path (S5.3)."""
-    hosts: Annotated[list[Host], AfterValidator(_unique), Field(max_length=1000)] = []
+    hosts: Annotated[tuple[Host, ...], AfterValidator(_unique), Field(max_length=1000)] = ()
     """Host names, ``*.api.example`` for any depth under it; empty: every host (S5.1)."""
-    methods: Annotated[list[Method], AfterValidator(_unique), Field(max_length=64)] = []
+    methods: Annotated[tuple[Method, ...], AfterValidator(_unique), Field(max_length=64)] = ()
     """Methods; empty: every known one. Listing an unknown method makes it known. GET also takes HEAD (S5.5)."""
-    headers: Annotated[dict[FieldName, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=32)] = {}
+    headers: dict[FieldName, Condition] = Field(default_factory=dict, max_length=32)
     """Request fields that must have exactly these values (S5.4)."""
-    query: Annotated[dict[str, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=32)] = {}
+    query: dict[str, Condition] = Field(default_factory=dict, max_length=32)
     """Query parameters whose first value must be this one (S5.4)."""
 
     @model_validator(mode="after")
@@ -709,7 +711,7 @@ class Arm(Section):
     """The upstream of this arm."""
     weight: Annotated[int, Field(ge=0, le=1_000_000)] = 1
     """Share of the traffic in proportion to the other arms; 0 gets nothing."""
-    header: Annotated[dict[FieldName, FieldValue], Field(max_length=16)] = {}
+    header: dict[FieldName, FieldValue] = Field(default_factory=dict, max_length=16)
     """Fields added to what this arm's upstream receives."""
 
 
@@ -719,7 +721,7 @@ class Split(Section):
     by: By = "consumer"
     """The unit: ``consumer``, ``ip``, ``path``, ``header:NAME`` or ``cookie:NAME``; a request without it gets a sealed
     cookie."""
-    arms: Annotated[list[Arm], Field(min_length=1, max_length=32)]
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1, max_length=32)]
     """The upstreams and their weights."""
     force: FieldName | None = None
     """Name of a request field with which a client may pick an arm by its upstream's name; off by default (C7.3)."""
@@ -728,7 +730,7 @@ class Split(Section):
     def _consistent(self) -> Split:
         if not any(arm.weight for arm in self.arms):
             raise ValueError("every weight is 0, so nothing would ever be served (S5.8)")
-        _unique([arm.upstream for arm in self.arms])
+        _unique(tuple(arm.upstream for arm in self.arms))
         return self
 
 
@@ -767,7 +769,7 @@ class Route(Section):
     """Unique among routes; what records and metrics call it."""
     match: Match
     """Which requests it takes."""
-    filters: Annotated[list[Part], Field(max_length=64)] = []
+    filters: Annotated[tuple[Part, ...], Field(max_length=64)] = ()
     """What is done to a request, in this order, and to its answer, in the reverse order."""
     upstream: Name | None = None
     """Ask this upstream. WebSocket upgrades are tunnelled to it."""
@@ -793,14 +795,11 @@ class Route(Section):
     """Let the upstream finish when the client has gone (S15.8); off: it is cancelled."""
     allow_idempotency_key: bool = True
     """Take ``Idempotency-Key`` as the client's word that a POST may be retried (S14.1)."""
-    identity_fields: Annotated[
-        dict[FieldName, Annotated[str, StringConstraints(pattern=r"^(consumer|tenant|claim:[!-~]{1,128})$")]],
-        Field(max_length=16),
-    ] = {}
+    identity_fields: dict[FieldName, IdentitySource] = Field(default_factory=dict, max_length=16)
     """Fields that tell the upstream who calls: ``{x-consumer-id: consumer, x-email: "claim:email"}``; clients cannot
     forge them (S7.6)."""
-    log_query: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=64)]],
-                        Field(max_length=16)] = []  # fmt: skip
+    log_query: Annotated[tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...],
+                        Field(max_length=16)] = ()  # fmt: skip
     """Query parameters that may stand in records; others never do (S26.11)."""
 
     @model_validator(mode="after")
@@ -904,7 +903,7 @@ class Gateway(Section):
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = "tidegate"
     """This gateway's name in ``Via`` and ``Proxy-Status``; give each gateway of a chain its own (S4.3)."""
-    listeners: Annotated[list[Listener], Field(min_length=1, max_length=64)]
+    listeners: Annotated[tuple[Listener, ...], Field(min_length=1, max_length=64)]
     """Addresses that take traffic."""
     admin: Admin | None = None
     """Admin API; unset: no port, only the socket in the data folder (S23.3)."""
@@ -912,15 +911,15 @@ class Gateway(Section):
     """Folder for everything the gateway keeps; relative to the config file. One gateway a folder."""
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     """Worker processes; 0: one for each CPU."""
-    upstreams: list[Upstream] = []
+    upstreams: tuple[Upstream, ...] = ()
     """Services behind the gateway."""
-    consumers: list[Consumer] = []
+    consumers: tuple[Consumer, ...] = ()
     """Callers with credentials."""
-    routes: list[Route] = []
+    routes: tuple[Route, ...] = ()
     """What is served."""
-    include: Annotated[list[str], Field(max_length=256)] = []
+    include: Annotated[tuple[str, ...], Field(max_length=256)] = ()
     """More files (YAML, or JSON for big lists), relative to this one; their lists are appended to these."""
-    trusted_proxies: Annotated[list[Network], Field(max_length=10_000)] = []
+    trusted_proxies: Annotated[tuple[Network, ...], Field(max_length=10_000)] = ()
     """Networks whose forwarding fields are believed. Nobody by default: a client could name any address (S4.4)."""
     forwarded: Forwarded = Forwarded()
     """Client addresses, ``Forwarded`` and ``Via``."""
@@ -930,7 +929,7 @@ class Gateway(Section):
     """Sizes and times of client connections."""
     drain: Drain = Drain()
     """How a stop goes."""
-    sinks: Annotated[list[Part], Field(max_length=16)] = []
+    sinks: Annotated[tuple[Part, ...], Field(max_length=16)] = ()
     """Where records go. Empty: ``access_log``, one JSON line for each exchange in the data folder (S26.11)."""
     faults: Faults = Faults()
     """Fault injection; forbidden by default."""

@@ -7,7 +7,7 @@ them again. Bytes of an item that did not change are the same in every generatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ class Generation(msgspec.Struct, frozen=True):
 
 
 class StoredConsumer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A consumer in a generation; ``digests`` hexadecimal."""
+    """A consumer in a generation; ``digests`` are base64 in the file."""
 
     name: str
     tenant: str = "default"
@@ -54,7 +54,7 @@ class StoredConsumer(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: int = -1
     expires: float = 0.0
     disabled: bool = False
-    digests: tuple[str, ...] = ()
+    digests: tuple[bytes, ...] = ()
     secrets: dict[str, str] = {}
 
 
@@ -69,7 +69,7 @@ def write(
             item = path[:2] if path[0] in ITEMS else ()
             by_item.setdefault(item, {})[path[len(item) :]] = text
 
-    def raw(section: str, items: list[Any]) -> list[msgspec.Raw]:
+    def raw(section: str, items: Sequence[Any]) -> list[msgspec.Raw]:
         result: list[msgspec.Raw] = []
         for index, item in enumerate(items):
             written = by_item.get((section, index))
@@ -115,20 +115,20 @@ def _step(at: Any, step: str | int) -> str | int:
 
 
 def _stored(item: ConsumerItem, written: Mapping[FieldPath, str], digest: Callable[[bytes], bytes]) -> StoredConsumer:
-    secrets = {
-        kind: written.get((kind,), value.replace("${", "$${"))
-        for kind, value in (("basic", item.basic), ("hmac", item.hmac))
-        if value is not None
-    }
+    secrets: dict[str, str] = {}
+    if item.basic is not None:
+        secrets["basic"] = written.get(("basic",), item.basic.replace("${", "$${"))
+    if item.hmac is not None:
+        secrets["hmac"] = written.get(("hmac",), item.hmac.replace("${", "$${"))
     return StoredConsumer(
         item.name,
         item.tenant,
-        tuple(item.tags),
-        tuple(item.scopes),
+        item.tags,
+        item.scopes,
         -1 if item.priority is None else item.priority,
         item.expires or 0.0,
         item.disabled,
-        tuple(digest(key.encode()).hex() for key in item.keys),
+        tuple([digest(key.encode()) for key in item.keys]),
         secrets,
     )
 
@@ -153,6 +153,6 @@ def consumers(generation: Generation, environment: Mapping[str, str]) -> Iterato
         c = read(raw)
         yield Configured(
             Consumer(c.name, c.tenant, "", c.tags, c.scopes, c.priority, c.expires, c.disabled),
-            tuple(map(bytes.fromhex, c.digests)),
+            c.digests,
             {kind: resolve(text, environment, folder) for kind, text in c.secrets.items()},
         )

@@ -13,14 +13,15 @@ class Peer:
     """The client's side of one connection. Lives as long as the connection.
 
     peer_ip      the socket peer (after PROXY protocol, the address it named)
+    socket_host  the socket peer itself
     trusted      the peer is one of ``trusted_proxies`` (S4.4)
     scheme       ``http`` or ``https``
     tls          ``TLSv1.3`` ... or "" on cleartext
     certificate  the verified client certificate in DER form, or b"" (S7.15)
     """
 
-    __slots__ = ("certificate", "listener", "local_port", "peer_ip", "peer_port", "scheme", "server_name", "tls",
-                 "trusted")  # fmt: skip
+    __slots__ = ("certificate", "listener", "local_port", "peer_ip", "peer_port", "scheme", "server_name",
+                 "socket_host", "tls", "trusted")  # fmt: skip
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Peer:
         self.tls = tls
         self.certificate = certificate
         self.server_name = server_name
+        self.socket_host = peer_ip
 
 
 class Exchange:

@@ -6,7 +6,7 @@ already built. A reload builds another Plan and swaps one reference; an exchange
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -289,6 +289,8 @@ class RoutePlan:
     on_response_body: tuple[tuple[HookPlan, Hook | None], ...] = ()
     on_done: tuple[Hook, ...] = ()
     filters: tuple[str, ...] = ()
+    prefix: str = "/"
+    """The path of ``match`` when its kind is prefix (redirects and rewrites swap it)."""
     open: bool = True
     priority: int = 2
     timeouts: TimeoutsPlan | None = None
@@ -306,12 +308,6 @@ class RoutePlan:
     log_query: tuple[str, ...] = ()
 
 
-class Miss(Protocol):
-    """Nothing matched. ``allow``: methods of routes whose path would have matched, empty for a 404."""
-
-    allow: tuple[str, ...]
-
-
 class Router(Protocol):
     """``rules/match_route``, built."""
 
@@ -319,6 +315,11 @@ class Router(Protocol):
         self, host: str, path: str, method: str, index: dict[str, str], query: str
     ) -> tuple[RoutePlan, dict[str, str] | None] | tuple[str, ...]:
         """(route, captures) or the allowed methods when only the method was wrong; () when nothing matches."""
+
+    def find_preflight(
+        self, host: str, path: str, announced: str, index: dict[str, str], announced_headers: Set[str], query: str
+    ) -> tuple[RoutePlan, dict[str, str] | None] | tuple[str, ...]:
+        """The route of the request that a CORS preflight announces (S21.1)."""
 
 
 @dataclass(frozen=True, slots=True)

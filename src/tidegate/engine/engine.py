@@ -1,0 +1,252 @@
+"""The engine of one worker: runs a Plan, swaps it, drains, counts, explains."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+from tidegate.engine.clock import monotonic
+from tidegate.engine.downstream.listener import Listener
+from tidegate.engine.guard import Guard
+from tidegate.engine.lanes.copies import Copies
+from tidegate.engine.runtime import Runtime
+from tidegate.engine.segment import Segment
+from tidegate.engine.steps import Wait
+from tidegate.engine.tools import EngineTools
+from tidegate.engine.upstream.upstream import Upstream
+from tidegate.ports.plan import Plan
+
+TICK: Final = 0.01
+SWEEP_EACH: Final = 1.0
+POOL_SWEEP_EACH: Final = 5.0
+ASK_EACH: Final = 0.1
+FLUSH_EACH: Final = 0.1
+
+Addresses = dict[tuple[str, int], list[str]]
+
+
+class Engine:
+    """State: NEW until ``start``, then SERVING, DRAINING after ``begin_drain``, CLOSED."""
+
+    def __init__(self, tools: EngineTools, segment: Segment | None, row: int, workers: int) -> None:
+        self.tools = tools
+        self.row = segment.row(row) if segment is not None else None
+        self.workers = workers
+        self.runtime: Runtime | None = None
+        self.listeners: dict[str, Listener] = {}
+        self.addresses: dict[str, Addresses] = {}
+        self.slots: dict[str, int] = {}
+        self.refused: frozenset[int] = frozenset()
+        self.guard = Guard()
+        self.swept = 0.0
+        self.pools_swept = 0.0
+        self.asked = 0.0
+        self.flushed = 0.0
+        self.closed = False
+
+    async def start(self, plan: Plan, sockets: dict[str, socket.socket]) -> None:
+        """Take up *plan*, warm the pools, begin to accept on *sockets* (listener name → listening socket)."""
+        runtime = self.runtime = Runtime(self.tools, self.row, self.workers, plan)
+        runtime.refused = self.refused
+        runtime.slots = self.slots
+        self.tools.copies = Copies(runtime).send
+        self._take_upstreams(plan)
+        self._gauges()
+        self._tick()
+        self._take_listeners(plan, sockets)
+
+    def apply(self, plan: Plan, sockets: dict[str, socket.socket]) -> None:
+        """A reload: one reference is swapped; state goes on by identity (S23.2)."""
+        runtime = self.running()
+        old = runtime.plan
+        self._take_upstreams(plan)
+        runtime.take_plan(plan)
+        self._take_listeners(plan, sockets)
+        for sink in old.sinks:
+            if sink not in plan.sinks:
+                sink.close()
+
+    def running(self) -> Runtime:
+        assert self.runtime is not None, "the engine has not been started"
+        return self.runtime
+
+    def _take_upstreams(self, plan: Plan) -> None:
+        runtime = self.running()
+        upstreams = runtime.upstreams
+        for name, wanted in plan.upstreams.items():
+            known = upstreams.get(name)
+            if known is None:
+                upstreams[name] = upstream = Upstream(runtime, wanted, self.addresses.get(name, {}))
+                upstream.keep_warm()
+            else:
+                known.apply(wanted)
+        for name in [name for name in upstreams if name not in plan.upstreams]:
+            upstreams.pop(name).close()
+
+    def _take_listeners(self, plan: Plan, sockets: dict[str, socket.socket]) -> None:
+        runtime = self.running()
+        wanted = {listener.name: listener for listener in plan.listeners}
+        for name in [name for name in self.listeners if name not in wanted]:
+            self.listeners.pop(name).stop()
+        for name, listener_plan in wanted.items():
+            known = self.listeners.get(name)
+            if known is not None:
+                known.apply(listener_plan)
+            else:
+                listener = self.listeners[name] = Listener(runtime, listener_plan, sockets[name])
+                listener.listen()
+
+    def set_addresses(self, addresses: dict[str, list[tuple[Any, ...]]]) -> None:
+        """The resolver's news: upstream → [(host, port, address), ...]."""
+        for name, found in addresses.items():
+            by_target: Addresses = {}
+            for host, port, address in found:
+                by_target.setdefault((host, port), []).append(address)
+            self.addresses[name] = by_target
+            if self.runtime is not None:
+                upstream = self.runtime.upstreams.get(name)
+                if upstream is not None:
+                    upstream.set_addresses(by_target)
+
+    def set_slots(self, slots: dict[str, int]) -> None:
+        """Places in the shared segment: ``<upstream>`` and ``<upstream>|<address:port>`` → slot."""
+        self.slots.clear()
+        self.slots.update(slots)
+        if self.runtime is not None:
+            for upstream in self.runtime.upstreams.values():
+                upstream.take_slots()
+
+    def refuse(self, works: list[int]) -> None:
+        """Requests with these hashes have ended two workers: they get 503 ``quarantined`` (S23.6)."""
+        self.refused = frozenset(works)
+        if self.runtime is not None:
+            self.runtime.refused = self.refused
+
+    def waiter(self) -> Wait:
+        """A wait for a part's stepped coroutine."""
+        return Wait(self.tools.steps)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Every 10 ms: the wheel and what hangs on it."""
+        if self.closed:
+            return
+        runtime = self.running()
+        now = monotonic()
+        runtime.loop.call_later(TICK, self._tick)
+        runtime.wheel.tick(now)
+        for upstream in runtime.upstreams.values():
+            if upstream.admission.waiting:
+                upstream.admission.tick(now)
+        if now - self.flushed >= FLUSH_EACH:
+            self.flushed = now
+            for sink in runtime.plan.sinks:
+                sink.flush()
+        if now - self.asked >= ASK_EACH:
+            self.asked = now
+            for connection in list(runtime.deaf):
+                connection.ask_state()
+            self.guard.look(now, runtime)
+        if now - self.swept >= SWEEP_EACH:
+            self.swept = now
+            if self.row is not None:
+                self.row.set_connections(len(runtime.connections))
+            for upstream in runtime.upstreams.values():
+                upstream.sweep(now)
+        if now - self.pools_swept >= POOL_SWEEP_EACH:
+            self.pools_swept = now
+            for upstream in runtime.upstreams.values():
+                upstream.sweep_pools(now)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def begin_drain(self) -> None:
+        """From now on answers close their connections (S23.5)."""
+        if self.runtime is not None:
+            self.runtime.draining = True
+
+    def stop_accepting(self) -> None:
+        """Take what waits on the listeners, then leave them; idle connections close, tunnels are told."""
+        for listener in self.listeners.values():
+            listener.stop()
+        if self.runtime is not None:
+            self.runtime.loop.call_later(0.2, self._close_idle)
+            for tunnel in list(self.runtime.tunnels):
+                tunnel.go_away()
+
+    def _close_idle(self) -> None:
+        if self.runtime is not None:
+            for connection in list(self.runtime.connections):
+                if connection.is_idle():
+                    connection.close()
+
+    def in_flight(self) -> int:
+        """Exchanges under way and connections that may still bring one."""
+        if self.runtime is None:
+            return 0
+        return self.runtime.in_flight + len(self.runtime.connections)
+
+    def abort_all(self) -> None:
+        """Cut what still runs, by S6.5."""
+        if self.runtime is not None:
+            for connection in list(self.runtime.connections):
+                connection.abort()
+
+    def close(self) -> None:
+        """Flush and let go."""
+        self.closed = True
+        if self.runtime is not None:
+            for sink in self.runtime.plan.sinks:
+                sink.close()
+            for upstream in self.runtime.upstreams.values():
+                upstream.close()
+        self.tools.close()
+
+    # -- figures ---------------------------------------------------------------------------------------------------
+
+    def _gauges(self) -> None:
+        runtime = self.running()
+        metrics = self.tools.metrics
+        upstreams = runtime.upstreams
+        metrics.gauge("connections", ("listener", "state"), self._connections)
+        metrics.gauge("loop_lag_seconds", (), lambda: {(): self.guard.lag})
+        metrics.gauge(
+            "retry_budget_left", ("upstream",), lambda: {(n,): u.budget.left(monotonic()) for n, u in upstreams.items()}
+        )
+        metrics.gauge("queue_depth", ("upstream",), lambda: {(n,): u.admission.waiting for n, u in upstreams.items()})
+        metrics.gauge(
+            "concurrency_limit", ("upstream",), lambda: {(n,): u.admission.limit for n, u in upstreams.items()}
+        )
+        metrics.gauge("pool_connections", ("upstream", "state"), self._pool_connections)
+        metrics.gauge("breaker_state", ("upstream",), lambda: {(n,): u.breaker_figure() for n, u in upstreams.items()})
+        metrics.gauge("endpoints", ("upstream", "state"), self._endpoints)
+
+    def _connections(self) -> dict[tuple[str, ...], float]:
+        return {(name, "open"): float(listener.open) for name, listener in self.listeners.items()}
+
+    def _pool_connections(self) -> dict[tuple[str, ...], float]:
+        found: dict[tuple[str, ...], float] = {}
+        for name, upstream in self.running().upstreams.items():
+            found[(name, "idle")] = sum(len(pool.idle) for pool in upstream.pools.values())
+            found[(name, "busy")] = sum(pool.busy() for pool in upstream.pools.values())
+        return found
+
+    def _endpoints(self) -> dict[tuple[str, ...], float]:
+        found: dict[tuple[str, ...], float] = {}
+        for name, upstream in self.running().upstreams.items():
+            usable = sum(1 for line in upstream.health.explain(monotonic()) if line.get("usable"))
+            found[(name, "usable")] = usable
+            found[(name, "unusable")] = len(upstream.endpoints) - usable
+        return found
+
+    def counters(self) -> dict[str, Any]:
+        """Everything this worker has counted, as plain data (``engine/metrics``)."""
+        return self.tools.metrics.snapshot()
+
+    def explain(self) -> dict[str, Any]:
+        """For ``/api/v1/status``: why each endpoint is used or not, breaker, queue and pools."""
+        if self.runtime is None:
+            return {}
+        now = monotonic()
+        return {name: upstream.explain(now) for name, upstream in self.runtime.upstreams.items()}

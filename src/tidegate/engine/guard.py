@@ -1,0 +1,75 @@
+"""The process guard: before a worker drowns it takes no more on (S22.9, RELIABILITY O2, O3).
+
+It refuses by *not accepting* first; what is in the house is served.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import Final
+
+from tidegate.engine.runtime import Runtime
+
+EXPECTED: Final = 0.1
+LAG: Final = 0.05
+MEMORY: Final = 0.92
+DESCRIPTORS: Final = 0.90
+KEPT: Final = 20
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+LOOK_AT_SYSTEM_EACH: Final = 1.0
+
+
+class Guard:
+    """Mutable state: the last ``KEPT`` loop lags, and ``lag`` their 90th percentile."""
+
+    def __init__(self) -> None:
+        self.lags: list[float] = []
+        self.last = 0.0
+        self.lag = 0.0
+        self.looked = 0.0
+        self.full = False
+        self.memory_limit = memory_limit()
+
+    def look(self, now: float, runtime: Runtime) -> None:
+        """Each 100 ms: set ``runtime.pressed``."""
+        if self.last:
+            self.lags.append(max(0.0, now - self.last - EXPECTED))
+            if len(self.lags) > KEPT:
+                del self.lags[0]
+            self.lag = sorted(self.lags)[len(self.lags) * 9 // 10]
+        self.last = now
+        if now - self.looked >= LOOK_AT_SYSTEM_EACH:
+            self.looked = now
+            soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            self.full = len(os.listdir("/proc/self/fd")) >= soft * DESCRIPTORS if near(runtime, soft) else False
+            if self.memory_limit and resident() >= self.memory_limit * MEMORY:
+                self.full = True
+        runtime.pressed = self.full or self.lag > LAG
+
+
+def near(runtime: Runtime, soft: int) -> bool:
+    """Counting descriptors costs a directory listing: only where connections alone make it likely."""
+    return len(runtime.connections) > soft // 4
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * PAGE
+
+
+def memory_limit() -> int:
+    """The smallest memory limit in force: RLIMIT_AS or the control group's; 0 when there is none."""
+    found: list[int] = []
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft > 0:
+        found.append(soft)
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+            text = file.read().strip()
+        if text.isdigit():
+            found.append(int(text))
+    except OSError:
+        pass
+    return min(found, default=0)

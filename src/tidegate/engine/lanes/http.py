@@ -1,0 +1,276 @@
+"""The lane to an HTTP upstream: choose the arm, queue if need be, reach it, relay the answer, fall back (S1 14-16)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidegate.engine.upstream.gatherer import Gatherer, too_large_answer
+from tidegate.engine.lanes.respond import send_answer
+from tidegate.engine.request_body import RequestBody
+from tidegate.engine.runtime import Runtime
+from tidegate.engine.sides import ClientSide
+from tidegate.engine.steps import in_task
+from tidegate.engine.upstream.attempts import Reached, reach
+from tidegate.engine.upstream.batching import reach_in_batch
+from tidegate.engine.upstream.hedge import reach_hedged
+from tidegate.engine.upstream.upstream import Upstream
+from tidegate.exchange.exchange import Exchange
+from tidegate.exchange.fault import GATEWAY, Fault
+from tidegate.exchange.head import NO_BODY, Answer, Fields
+from tidegate.ports.plan import FallbackPlan, RoutePlan
+from tidegate.rules.hop_headers import request_fields, response_fields
+from tidegate.wire.content_coding import decode
+from tidegate.wire.http1 import announced_length
+
+
+async def serve(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, body: RequestBody | None) -> None:
+    """Serve *x* from the route's upstream. Raises the last Fault when nothing, fallbacks included, could answer."""
+    name = choose_upstream(route, x)
+    try:
+        await serve_from(runtime, client, route, x, body, name)
+    except Fault as fault:
+        if client.head_sent:
+            raise
+        fallback = find_fallback(runtime.upstreams[name], fault)
+        if fallback is None:
+            raise
+        x.fallback = fault.reason or fault.code
+        x.add_answer_field("x-tidegate-fallback", x.fallback)
+        if fallback.answer is not None:
+            send_answer(client, x, route, fallback.answer)
+            return
+        if body is not None and not body.keeping:
+            raise
+        try:
+            await serve_from(runtime, client, route, x, body, fallback.upstream)
+        except Fault:
+            raise fault from None  # S13.8: the fallback failed too, the first error counts
+
+
+def choose_upstream(route: RoutePlan, x: Exchange) -> str:
+    """The route's upstream, or the arm of its split (S23.7)."""
+    split = route.split
+    if split is None:
+        return route.upstream
+    assert split.pick is not None
+    number = split.pick(x)
+    if number < 0:
+        raise Fault("upstream_unavailable", "No arm of the split has a weight.", reason="no_healthy", side=GATEWAY,
+                    retry_after=1.0)  # fmt: skip
+    arm = split.arms[number]
+    x.variant = arm.upstream
+    for field_name, value in arm.fields:
+        x.set_field(field_name, value)
+    return arm.upstream
+
+
+async def serve_from(
+    runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, body: RequestBody | None, name: str
+) -> None:
+    """One upstream: a place in its bulkhead, the attempts, the answer."""
+    upstream: Upstream = runtime.upstreams[name]
+    x.upstream = name
+    now = runtime.now()
+    admission = upstream.admission
+    place = admission.enter(x, now)
+    if place is not None:
+        await place
+    entered = runtime.now()
+    seconds = -1.0
+    timed_out = False
+    try:
+        plan = upstream.plan
+        fields = upstream_fields(runtime, upstream, route, x)
+        if plan.batch is not None and x.method == "POST" and x.path == plan.batch.path and body is not None:
+            reached: Reached | Answer = await reach_in_batch(runtime, upstream, route, x, fields, body, client)
+        elif upstream.hedge is not None:
+            reached = await reach_hedged(runtime, upstream, route, x, fields, body, client)
+        else:
+            reached = await reach(runtime, upstream, route, x, fields, body, client)
+        seconds = runtime.now() - entered
+        if isinstance(reached, Answer):
+            send_answer(client, x, route, reached)
+            return
+        if plan.fallback and 502 <= reached.head.status <= 504:
+            fallback = find_status_fallback(plan.fallback, reached.head.status)
+            if fallback is not None:
+                reached.done(runtime.now(), "")
+                raise Fault("bad_upstream", "The upstream answered with an error.", reason=str(reached.head.status))
+        await answer(runtime, client, route, x, reached)
+    except Fault as fault:
+        if fault.code == "upstream_timeout" and fault.reason != "connect_timeout":
+            timed_out = True
+            seconds = runtime.now() - entered
+        raise
+    finally:
+        admission.leave(x, runtime.now(), seconds, timed_out)
+
+
+def upstream_fields(runtime: Runtime, upstream: Upstream, route: RoutePlan, x: Exchange) -> Fields:
+    """The request fields as the upstream will see them, but for what differs by attempt."""
+    identity = x.identity
+    if route.identity_fields and identity is not None:
+        for field_name, source in route.identity_fields:
+            x.set_field(field_name, identity_value(x, source))
+    if route.propagate_deadline:
+        x.set_field("x-request-timeout", f"{max(0.001, x.deadline - runtime.now() - 0.005):.3f}")
+    host = x.upstream_host or upstream.host_for(x)
+    return request_fields(x, runtime.hop_rules, host)
+
+
+def identity_value(x: Exchange, source: str) -> str:
+    """S7.6; a value with a control byte is refused."""
+    identity = x.identity
+    assert identity is not None
+    if source == "consumer":
+        value = identity.consumer
+    elif source == "tenant":
+        value = identity.tenant
+    else:
+        value = str(identity.claims.get(source.removeprefix("claim:"), ""))
+    if not value.isprintable() or not value.isascii():
+        raise Fault("unauthenticated", "The credential carries a value that cannot be forwarded.")
+    return value
+
+
+async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, reached: Reached) -> None:
+    """Answer hooks, then the head and the body to the client: at once, through the relay, or gathered first."""
+    connection = reached.connection
+    head = reached.head
+    kind = "cancelled"
+    try:
+        x.first_byte_at = runtime.now()
+        if head.body_length == NO_BODY and (x.method == "HEAD" or head.status == 304):
+            head.body_length = announced_length(head.fields)
+        head.fields = response_fields(head.fields)
+        if x.answer_fields is not None:
+            head.fields.extend(x.answer_fields)
+        for hook in route.on_response_head:
+            verdict = hook(x, head)
+            if verdict is not None:
+                kind = ""
+                send_answer(client, x, None, verdict)
+                return
+        if route.on_response_body and await gathered(runtime, client, route, x, reached):
+            kind = ""
+            return
+        head.fields.append(("x-request-id", x.request_id))
+        if x.debug:
+            head.fields.append(("server-timing", server_timing(x, reached)))
+        x.status = head.status
+        transform = chunk_hooks(route, x) if route.on_response_chunk else None
+        if connection.ended and transform is None:
+            kind = ""
+            client.send_whole(x, head, connection.taken())
+            return
+        timeouts = route.timeouts or reached.upstream.plan.timeouts
+        client.watch_idle(timeouts.idle, timeouts.total)
+        client.send_head(x, head, connection, transform)
+        await connection.relay(client)
+        kind = ""
+    except Fault as fault:
+        kind = "gateway" if fault.side == "upstream" else ""
+        connection.close()
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        reached.done(runtime.now(), kind)
+
+
+async def gathered(
+    runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, reached: Reached
+) -> bool:  # fmt: skip
+    """If some hook must see the whole answer: hold it, show it, send it. False when none wants this one."""
+    head = reached.head
+    hooks = [hook for hook, wants in route.on_response_body if wants is None or wants(x, head)]
+    if not hooks:
+        return False
+    limit = runtime.plan.limits.response_buffer
+    if head.body_length > limit:
+        raise too_large_answer()
+    gatherer = Gatherer(reached.connection, limit)
+    await reached.connection.relay(gatherer)
+    body = gatherer.body()
+    coding = head.get("content-encoding")
+    seen = decode_answer(coding, body, limit) if coding and x.method != "HEAD" else body
+    original = seen
+    for hook in hooks:
+        verdict = hook.call(x, head, seen)
+        if verdict is not None and not isinstance(verdict, (bytes, Answer)):
+            verdict = await (in_task(runtime.steps, verdict) if hook.task else verdict)
+        if isinstance(verdict, Answer):
+            send_answer(client, x, None, verdict)
+            return True
+        if verdict is not None:
+            seen = verdict
+    if seen is not original:
+        head.remove("content-encoding")
+        body = seen
+    head.fields.append(("x-request-id", x.request_id))
+    x.status = head.status
+    client.send_whole(x, head, body)
+    return True
+
+
+def decode_answer(coding: str, body: bytes, limit: int) -> bytes:
+    """S20.3: an upstream that lies about its coding, or inflates past the limit, is a bad upstream."""
+    try:
+        return decode(coding, body, limit)
+    except Fault as fault:
+        if fault.code == "body_too_large":
+            raise too_large_answer() from None
+        raise Fault("bad_upstream", "The upstream's answer does not match its encoding.", reason="protocol",
+                    side="upstream") from None  # fmt: skip
+
+
+def chunk_hooks(route: RoutePlan, x: Exchange) -> Any:
+    """One function that runs every chunk hook that wants this answer, or None."""
+    hooks = [hook for hook, wants in route.on_response_chunk if wants is None or wants(x)]
+    if not hooks:
+        return None
+
+    def transform(chunk: bytes, last: bool) -> bytes:
+        for hook in hooks:
+            chunk = hook(x, chunk, last)
+        return chunk
+
+    return transform
+
+
+def server_timing(x: Exchange, reached: Reached) -> str:
+    """S26.10, for callers with the debug scope."""
+    total = (x.first_byte_at - x.started) * 1000
+    return (
+        f"upstream;dur={reached.first_byte * 1000:.1f}, queue;dur={x.queue_us / 1000:.1f}, "
+        f'total;dur={total:.1f}, route;desc="{x.route}", attempts;desc="{x.attempts}"'
+    )
+
+
+def find_fallback(upstream: Upstream, fault: Fault) -> FallbackPlan | None:
+    """The first fallback whose triggers name this fault (S13.8)."""
+    triggers = {str(fault.status)}
+    if fault.reason == "circuit_open":
+        triggers.add("open")
+    elif fault.reason == "no_healthy":
+        triggers.add("no_healthy")
+    elif fault.code == "overloaded":
+        triggers.add("bulkhead")
+    elif fault.code in ("upstream_timeout", "deadline_exceeded"):
+        triggers.add("timeout")
+    if fault.reason in ("502", "503", "504"):
+        triggers = {fault.reason}
+    for fallback in upstream.plan.fallback:
+        if not triggers.isdisjoint(fallback.on):
+            return fallback
+    return None
+
+
+def find_status_fallback(fallbacks: tuple[FallbackPlan, ...], status: int) -> FallbackPlan | None:
+    for fallback in fallbacks:
+        if str(status) in fallback.on:
+            return fallback
+    return None
+
+

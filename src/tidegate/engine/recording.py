@@ -1,0 +1,72 @@
+"""From an exchange that has ended to its Record (S26.11)."""
+
+from __future__ import annotations
+
+from tidegate.exchange.exchange import Exchange
+from tidegate.exchange.record import Record
+
+AGENT_SIZE = 256
+PATH_SIZE = 1024
+PROTOCOLS = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
+
+
+def record_of(x: Exchange, generation: int, seconds: float) -> Record:
+    """One line of truth about *x*, which took *seconds*."""
+    identity = x.identity
+    peer = x.peer
+    record = Record(
+        ts=x.wall,
+        request_id=x.request_id,
+        method=x.method,
+        host=x.host,
+        path=x.path[:PATH_SIZE],
+        status=x.status,
+        duration_us=int(seconds * 1e6),
+        route=x.route,
+        trace_id=x.trace_id,
+        listener=peer.listener,
+        proto=PROTOCOLS[x.head.version],
+        tls=peer.tls,
+        peer_ip=peer.peer_ip,
+        client_ip=x.client_ip,
+        generation=generation,
+        code=x.code,
+        reason=x.reason,
+        flag=x.flag,
+        end=x.end,
+        upstream=x.upstream,
+        endpoint=x.endpoint,
+        upstream_status=x.upstream_status,
+        attempts=x.attempts,
+        bytes_in=x.bytes_in,
+        bytes_out=x.bytes_out,
+        priority=x.priority,
+        user_agent=x.head.index.get("user-agent", "")[:AGENT_SIZE],
+    )
+    if identity is not None:
+        record.tenant = identity.tenant
+        record.consumer = identity.consumer
+        record.key_id = identity.key_id
+        record.auth = identity.method
+    if x.first_byte_at:
+        record.first_byte_us = int((x.first_byte_at - x.started) * 1e6)
+    if x.attempts > 1 or x.retry_reason:
+        record.retry_reason = x.retry_reason
+        record.hedged = x.hedged
+    if x.variant:
+        record.variant = x.variant
+    if x.limits:
+        record.limits = x.limits
+    if x.queue_us:
+        record.queue_us = x.queue_us
+    if x.breaker:
+        record.breaker = x.breaker
+    if x.fallback:
+        record.fallback = x.fallback
+    if x.fault:
+        record.fault = x.fault
+    if x.batched:
+        record.batched = x.batched
+    if x.deadline:
+        record.deadline_ms = int((x.deadline - x.started) * 1000)
+    return record

@@ -1,0 +1,105 @@
+"""What lives as long as the worker and is at hand everywhere in the engine: loop, time, chance, counters, the Plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from tidegate.engine.clock import HttpDate
+from tidegate.engine.segment import Row
+from tidegate.engine.tools import EngineTools
+from tidegate.exchange.exchange import Exchange
+from tidegate.ports.plan import Plan
+from tidegate.rules.forwarded import TrustedProxies
+from tidegate.rules.hop_headers import HopRules
+from tidegate.wire.http1 import HeadLimits
+
+MEAN_EACH: Final = 0.005
+"""Seconds between two looks at the other rows' connection counts."""
+
+
+class Runtime:
+    """One per worker, opened after the fork. ``plan`` and what is derived from it change with a reload; an exchange
+    keeps the route it began with."""
+
+    def __init__(self, tools: EngineTools, row: Row | None, workers: int, plan: Plan) -> None:
+        self.tools = tools
+        self.loop = tools.loop
+        self.steps = tools.steps
+        self.wheel = tools.wheel
+        self.metrics = tools.metrics
+        self.random = tools.random
+        self.upstreams = tools.upstreams
+        self.unrouted = self.metrics.route("")
+        """Requests that no route took."""
+        self.date = HttpDate()
+        self.row = row
+        self.workers = workers
+        self.slots: dict[str, int] = {}
+        """Places in the shared segment: ``<upstream>`` and ``<upstream>|<endpoint>`` → slot."""
+        self.connections: set[Any] = set()
+        self.tunnels: set[Any] = set()
+        self.deaf: set[Any] = set()
+        """Connections whose reading is paused: the kernel is asked about them each 100 ms (S15.8)."""
+        self.refused: frozenset[int] = frozenset()
+        """Hashes of requests that have ended two workers (S23.6)."""
+        self.draining = False
+        self.in_flight = 0
+        self.pressed = False
+        """The process guard asks for no new connections (S22.9)."""
+        self.mean = 0.0
+        self.mean_at = 0.0
+        self.take_plan(plan)
+
+    def take_plan(self, plan: Plan) -> None:
+        """Everything derived from the Plan that connections and journeys read."""
+        self.plan = plan
+        limits = plan.limits
+        self.head_limits = HeadLimits(limits.request_line, limits.field_count, limits.field_size, limits.head_size)
+        self.hop_rules = HopRules(
+            plan.name, via=plan.via, forwarded=plan.send_forwarded, identity=plan.identity_names
+        )  # fmt: skip
+        self.proxies = TrustedProxies(plan.trusted_proxies)
+        self.tools.faults_allowed = plan.faults_allowed
+
+    def has_more_than_its_share(self) -> bool:
+        """Is this worker over 9/8 of the rows' mean (ARCHITECTURE 11)? Then others should accept first."""
+        row = self.row
+        if row is None or self.workers < 2:
+            return False
+        own = len(self.connections)
+        row.set_connections(own)
+        now = time.monotonic()
+        if now >= self.mean_at:
+            self.mean_at = now + MEAN_EACH
+            counts = row.segment.connections()
+            self.mean = sum(counts) / self.workers
+        return own > self.mean * 1.125 + 1.0
+
+    def working(self, x: Exchange) -> None:
+        """Leave a trace of what is worked on, for the supervisor, should this process die of it (S23.6)."""
+        row = self.row
+        if row is not None:
+            row.set_working_on(hash((x.method, x.head.target)) & 0x7FFFFFFFFFFFFFFF)
+
+    def rested(self) -> None:
+        """Nothing is worked on."""
+        row = self.row
+        if row is not None:
+            row.set_working_on(0)
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def report(self, error: BaseException) -> None:
+        self.tools.report(error)
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        self.tools.log(level, event, **fields)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        self.tools.spawn(work)

@@ -1,0 +1,247 @@
+"""The keep-alive connections to one endpoint: last in, first out (S16.1-S16.4).
+
+``take`` gives an idle connection at once or nothing; ``connect`` is a wait that brings the first connection to come
+free, a new one or one given back. Connecting is the pool's own Task, so an exchange that is cancelled loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from typing import Any, Final
+
+from tidegate.engine.clock import monotonic
+from tidegate.engine.steps import Steps, Wait
+from tidegate.engine.upstream.http1_client import CLOSED, IDLE, Http1Client
+from tidegate.exchange.fault import NOT_PROCESSED, UPSTREAM, Fault
+from tidegate.ports.balancer import Endpoint
+from tidegate.wire.http1 import HeadLimits
+
+IDLE_LIFE: Final = 60.0
+LIFE: Final = 3600.0
+REQUESTS: Final = 10_000
+SWEEP: Final = 5.0
+USE_WINDOW: Final = 12
+"""Sweeps over which the highest use is remembered: 60 s."""
+
+
+class Pool:
+    """Mutable state: ``idle`` stack, ``open`` connections in all, ``opening`` Tasks under way, ``waiters`` in turn,
+    ``peaks`` the highest use in each of the last sweeps, ``idle_cap`` the learned idle life (S16.3)."""
+
+    __slots__ = ("closed", "connect_timeout", "context", "endpoint", "events", "idle", "idle_cap", "limits",
+                 "loop", "max_connections", "open", "opening", "peak", "peaks", "server_name", "steps", "tasks",
+                 "tls_timeout", "waiters", "warm")  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Any,
+        steps: Steps,
+        endpoint: Endpoint,
+        *,
+        context: ssl.SSLContext | None,
+        server_name: str,
+        connect_timeout: float,
+        tls_timeout: float,
+        max_connections: int,
+        warm: int,
+        limits: HeadLimits,
+    ) -> None:
+        self.loop = loop
+        self.steps = steps
+        self.endpoint = endpoint
+        self.context = context
+        self.server_name = server_name
+        self.connect_timeout = connect_timeout
+        self.tls_timeout = tls_timeout
+        self.max_connections = max_connections
+        self.warm = warm
+        self.limits = limits
+        self.idle: list[Http1Client] = []
+        self.open = 0
+        self.opening = 0
+        self.waiters: deque[Wait] = deque()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.peak = 0
+        self.peaks: deque[int] = deque(maxlen=USE_WINDOW)
+        self.idle_cap = IDLE_LIFE
+        self.closed = False
+        self.events: dict[str, int] = {"opened": 0, "failed": 0, "reused": 0, "stale": 0, "closed": 0}
+
+    def take(self, now: float) -> Http1Client | None:
+        """An idle connection that is fit for use, or None."""
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            life = connection.life or self.idle_cap
+            if connection.state != IDLE:
+                continue
+            if now - connection.idle_since > life:
+                connection.close()
+                continue
+            self.events["reused"] += 1
+            return connection
+        return None
+
+    def connect(self) -> Wait:
+        """A wait for a connection: the next that opens or comes back. Fails with the Fault of a failed connect."""
+        wait = Wait(self.steps)
+        self.waiters.append(wait)
+
+        def withdraw() -> None:
+            try:
+                self.waiters.remove(wait)
+            except ValueError:
+                pass
+
+        wait.withdraw = withdraw
+        if self.opening < len(self.waiters) and self.open + self.opening < self.max_connections:
+            self._open()
+        return wait
+
+    def fresh(self) -> Wait:
+        """A wait for a connection that nobody has used before (tunnels, the free retry of S14.5)."""
+        wait = Wait(self.steps)
+        self._open(wait)
+        return wait
+
+    def _open(self, only: Wait | None = None) -> None:
+        self.opening += 1
+        task: asyncio.Task[None] = self.loop.create_task(self._connect(only))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _connect(self, only: Wait | None) -> None:
+        fault: Fault | None = None
+        connection = Http1Client(self, self.steps, self.limits)
+        try:
+            endpoint = self.endpoint
+            async with asyncio.timeout(self.connect_timeout + (self.tls_timeout if self.context is not None else 0.0)):
+                await self.loop.create_connection(
+                    lambda: connection,
+                    endpoint.address,
+                    endpoint.port,
+                    ssl=self.context,
+                    server_hostname=self.server_name if self.context is not None else None,
+                )
+            if connection.state == CLOSED:
+                raise ConnectionResetError
+        except BaseException as error:
+            fault = connect_fault(error, self.context is not None)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        finally:
+            self.opening -= 1
+            if fault is not None:
+                self.events["failed"] += 1
+                if only is not None:
+                    only.fail(fault)
+                else:
+                    self._fail_one(fault)
+        now = monotonic()
+        if fault is None:
+            self.open += 1
+            self.peak = max(self.peak, self.open)
+            self.events["opened"] += 1
+            connection.created = now
+            connection.idle_since = now
+            if self.closed:
+                connection.close()
+            elif only is not None:
+                if only.done:
+                    self.give_back(connection)
+                else:
+                    only.complete(connection)
+            else:
+                self.give_back(connection)
+
+    def _fail_one(self, fault: Fault) -> None:
+        while self.waiters:
+            wait = self.waiters.popleft()
+            if not wait.done:
+                wait.fail(fault)
+                return
+
+    def give_back(self, connection: Http1Client) -> None:
+        """A clean connection comes home: to who waits longest, else on the stack."""
+        waiters = self.waiters
+        while waiters:
+            wait = waiters.popleft()
+            if not wait.done:
+                wait.complete(connection)
+                return
+        now = monotonic()
+        if self.closed or connection.requests >= REQUESTS or now - connection.created > LIFE:
+            connection.close()
+            return
+        connection.idle_since = now
+        self.idle.append(connection)
+
+    def forget(self, connection: Http1Client) -> None:
+        """A connection is gone."""
+        if connection.created == 0.0:
+            return
+        connection.created = 0.0
+        self.open -= 1
+        self.events["closed"] += 1
+        if self.waiters and self.opening < len(self.waiters) and not self.closed:
+            self._open()
+
+    def went_stale(self, connection: Http1Client) -> None:
+        """A reused connection was reset before any byte: learn how long this upstream keeps idle ones (S16.3)."""
+        self.events["stale"] += 1
+        age = monotonic() - connection.idle_since
+        self.idle_cap = max(1.0, min(self.idle_cap, age / 2.0))
+
+    def busy(self) -> int:
+        return self.open - len(self.idle)
+
+    def sweep(self, now: float) -> None:
+        """Each 5 s: close what is too old and half of what has not been needed for a minute (S16.2, S16.3)."""
+        self.idle_cap = min(IDLE_LIFE, self.idle_cap * (1.0 + 0.1 * SWEEP / 60.0))
+        self.idle = [c for c in self.idle if c.state == IDLE]
+        for connection in list(self.idle):
+            if now - connection.idle_since > (connection.life or self.idle_cap):
+                self.idle.remove(connection)
+                connection.close()
+        self.peaks.append(max(self.peak, self.busy()))
+        self.peak = self.busy()
+        surplus = len(self.idle) + self.busy() - max([*self.peaks, self.warm])
+        for _ in range((surplus + 1) // 2):
+            if self.idle:
+                self.idle.pop(0).close()
+
+    def keep_warm(self) -> None:
+        """Open what ``warm`` asks for (S16.2)."""
+        for _ in range(self.warm - self.open - self.opening):
+            self._open()
+
+    def close(self) -> None:
+        """The endpoint is gone from the Plan: idle connections close, busy ones when they come back."""
+        self.closed = True
+        for connection in self.idle:
+            if connection.state != CLOSED:
+                connection.close()
+        self.idle = []
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.endpoint.key} {len(self.idle)} idle of {self.open}, {len(self.waiters)} waiting>"
+
+
+def connect_fault(error: BaseException, tls: bool) -> Fault:
+    """What asyncio, ssl and the resolver raise, as ours; nothing was processed in any of these cases (S15.1, S16.6)."""
+    if isinstance(error, TimeoutError):
+        code, reason, detail = (
+            "upstream_timeout",
+            "connect_timeout",
+            "The upstream did not accept a connection in time.",
+        )
+    elif isinstance(error, socket.gaierror):
+        code, reason, detail = "upstream_unavailable", "dns_failed", "The upstream's name could not be resolved."
+    elif tls and not isinstance(error, ConnectionRefusedError):
+        code, reason, detail = "tls_error", "tls", "The upstream's certificate or TLS handshake was not acceptable."
+    else:
+        code, reason, detail = "upstream_unavailable", "connect_failed", "The upstream refused the connection."
+    return Fault(code, detail, reason=reason, side=UPSTREAM, retry=NOT_PROCESSED, retry_after=1.0)

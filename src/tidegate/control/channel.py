@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -36,14 +37,14 @@ class Channel:
     def fileno(self) -> int:
         return self.end.fileno()
 
-    def send(self, kind: str, fds: list[int] | None = None, **fields: object) -> bool:
-        """Send ``{"kind": kind, **fields}``; False when the peer is gone or has stopped reading."""
+    def send(self, kind: str, fds: Sequence[int] = (), /, **fields: object) -> bool:
+        """Send ``{"kind": kind, **fields}`` and with it *fds*; False when the peer is gone or has stopped reading."""
         data = msgspec.msgpack.encode({"kind": kind, **fields})
-        if len(data) > LONGEST or (fds and len(fds) > MOST_SOCKETS):
+        if len(data) > LONGEST or len(fds) > MOST_SOCKETS:
             raise ValueError(f"a {kind} message is too large for the channel")
         try:
             if fds:
-                socket.send_fds(self.end, [data], fds)
+                socket.send_fds(self.end, [data], list(fds))
             else:
                 self.end.send(data)
         except OSError:

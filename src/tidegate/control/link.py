@@ -116,10 +116,14 @@ class LinkConnection(asyncio.Protocol):
 
     def send(self, kind: str, **fields: object) -> bool:
         """Send one message; False when the connection is gone (or is now cut, because the peer does not read)."""
+        return self.send_message({"kind": kind, **fields})
+
+    def send_message(self, message: Message) -> bool:
+        """Send *message*, which has its ``kind`` already; see :meth:`send`."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
-        transport.write(encode({"kind": kind, **fields}))
+        transport.write(encode(message))
         if transport.get_write_buffer_size() > MOST_UNSENT:
             self.cut("the peer does not read")
             return False

@@ -178,7 +178,8 @@ def histogram_lines(name: str, pairs: list[str], value: list[float]) -> Iterable
     seen = 0
     for bound, count in zip((*map(str, BUCKETS), "+Inf"), counts, strict=False):
         seen += int(count)
-        yield f"{name}_bucket{braces([*pairs, f'le="{bound}"'])} {seen}"
+        limit = f'le="{bound}"'
+        yield f"{name}_bucket{braces([*pairs, limit])} {seen}"
     yield f"{name}_sum{braces(pairs)} {number(total)}"
     yield f"{name}_count{braces(pairs)} {seen}"
 

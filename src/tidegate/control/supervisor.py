@@ -183,7 +183,7 @@ class Supervisor:
             if control is not None and control.channel is not None:
                 control.channel.send("reload")
         elif number == signal.SIGUSR2 and not self.stopping:
-            self.upgrade()
+            self.begin_upgrade()
 
     # -- children -------------------------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Supervisor:
             return control(
                 ControlBirth(
                     config=self.settings.config,
-                    data=self.settings.data,
+                    data=self.folder.path if self.folder is not None else self.settings.data,
                     workers=self.settings.workers,
                     fresh=self.generation == 0,
                     test_profile=self.settings.test_profile,
@@ -439,7 +439,7 @@ class Supervisor:
         except ListenError as error:
             for each in opened.values():
                 each.close()
-            channel.send("listening", error=str(error))
+            channel.send("listen", error=str(error))
             return
         if self.segment is None:
             self.workers = int(message["workers"])
@@ -453,10 +453,10 @@ class Supervisor:
                 if member.channel is not None:
                     member.channel.send("sockets", [opened[n].fileno() for n in news], names=news)
         fds = [self.segment.fd]
-        if admin:
+        if ADMIN in self.sockets:
             fds.append(self.sockets[ADMIN].fileno())
         where = {name: bound(each) for name, each in self.sockets.items()}
-        channel.send("listening", fds, error="", admin=bool(admin), where=where, workers=self.workers)
+        channel.send("listen", fds, error="", where=where, workers=self.workers)
 
     def _tell_control(self) -> None:
         """Tell control about the crew when something has changed."""
@@ -521,7 +521,7 @@ class Supervisor:
 
     # -- upgrade --------------------------------------------------------------------------------------------------
 
-    def upgrade(self) -> None:
+    def begin_upgrade(self) -> None:
         """S23.6: try the new program as a child; what follows is in :meth:`_probed`."""
         if self.folder is None or not self.announced:
             say("no upgrade: the gateway is still starting")
@@ -579,9 +579,7 @@ class Supervisor:
             self.sockets[each.name] = adopt(each.fd)
             self.schemes[each.name] = each.text
         for was in held.members:
-            member = Member(
-                was.kind, was.row, was.pid, Channel(socket.socket(fileno=was.fd)), now, old=True
-            )
+            member = Member(was.kind, was.row, was.pid, Channel(socket.socket(fileno=was.fd)), now, old=True)
             member.ready_at = now if was.ready else 0.0
             self.crew.joined(member)
             if was.kind == CONTROL and member.channel is not None:

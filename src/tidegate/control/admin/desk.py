@@ -39,7 +39,7 @@ class Desk(Protocol):
     def readiness(self) -> Readiness:
         """Whether traffic may come, and what is missing or degraded."""
 
-    async def metrics(self) -> str:
+    async def metrics_text(self) -> str:
         """Prometheus text, from counters that are fresh."""
 
     async def status(self) -> dict[str, Any]:

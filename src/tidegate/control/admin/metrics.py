@@ -16,6 +16,6 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/metrics", summary="Metrics of this node")
     async def metrics() -> Response:
         """Prometheus text exposition; open on a loopback address, else it takes the token."""
-        return Response(await desk.metrics(), media_type=CONTENT_TYPE)
+        return Response(await desk.metrics_text(), media_type=CONTENT_TYPE)
 
     return routes

@@ -1,0 +1,484 @@
+"""The control process: config and generations, the authority of limits, prober, key sets, metrics, admin API.
+
+Workers serve without it (C8.5), so it may die at any time; what it needs again it reads from the data folder or hears
+from the workers' ``hello``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from tidegate.assembly.check import Checked
+from tidegate.assembly.config import split_address
+from tidegate.assembly.problems import ConfigError
+from tidegate.control.admin.desk import Outcome, Readiness
+from tidegate.control.channel import Channel
+from tidegate.control.data_folder import DataFolder, FolderError
+from tidegate.control.generations import Generations
+from tidegate.control.limits import LimitAuthority
+from tidegate.control.link import LinkConnection, LinkServer, Message, bind_private
+from tidegate.control.listening import adopt, loopback
+from tidegate.control.metrics import NodeMetrics
+from tidegate.control.node_secrets import load_peppers, make_secrets
+from tidegate.control.status import StatusBook
+from tidegate.control.supervisor import BAD_CONFIG, say, say_plain
+from tidegate.control.watch import Watch, files_of
+from tidegate.engine.segment import Segment
+
+APPLY_TIME: Final = 5.0
+"""Seconds a reload waits for the workers' acknowledgements; who is later shows as behind and is told again."""
+COLLECT_TIME: Final = 0.25
+"""Seconds a scrape waits for fresh figures; a busy worker's last report serves instead."""
+ANSWER_TIME: Final = 10.0
+"""Seconds the supervisor has for an answer."""
+TICK: Final = 0.01
+"""Seconds between two looks at leases; a "no" may wait 30 ms for one (S9.4)."""
+ORPHAN_TIME: Final = 60.0
+"""Seconds control stays for draining workers after the supervisor has died."""
+
+
+class Birth:
+    """What the supervisor gives control. *fresh*: the gateway is starting, so a bad config ends it."""
+
+    def __init__(
+        self, config: Path, data: Path | None, workers: int | None, fresh: bool, test_profile: bool, channel: Channel
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.workers = workers
+        self.fresh = fresh
+        self.test_profile = test_profile
+        self.channel = channel
+
+
+class CannotStart(Exception):
+    """Why the gateway does not start; ``code`` is what it exits with."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def serve(birth: Birth) -> int:
+    """Be control until the end; the exit code."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(Control(birth, os.environ).run())
+    except CannotStart as error:
+        for line in str(error).splitlines():
+            say(line)
+        return error.code
+    finally:
+        loop.close()
+
+
+class Control:
+    """State: CHECKING (nothing but the channel), SERVING (link, admin), ENDING (``ended`` is set)."""
+
+    def __init__(self, birth: Birth, environment: Mapping[str, str]) -> None:
+        self.birth = birth
+        self.environment = environment
+        self.loop = asyncio.get_event_loop()
+        self.channel = birth.channel
+        self.generations = Generations(birth.config, environment)
+        self.folder = DataFolder(Path())
+        self.peppers: tuple[bytes, ...] = ()
+        self.segment: Segment | None = None
+        self.admin_socket: socket.socket | None = None
+        self.workers = 1
+        self.book = StatusBook(time.time)
+        self.metrics = NodeMetrics()
+        self.reloads = {"applied": 0, "partial": 0, "refused": 0}
+        self.link = LinkServer(self._hello, self._said, self._link_lost)
+        self.limits: LimitAuthority | None = None
+        self.watch = Watch(self._files_changed)
+        self.answers: dict[str, asyncio.Future[tuple[Message, list[int]]]] = {}
+        """Answers awaited from the supervisor, by kind."""
+        self.acknowledged: dict[int, tuple[int, int]] = {}
+        """Row → (generation served, generation wanted then)."""
+        self.news = asyncio.Event()
+        """Set whenever a worker has said something others may wait for."""
+        self.asked = 0
+        self.fresh_reports: dict[int, int] = {}
+        """Row → number of the last ask that its report answers."""
+        self.reloading: asyncio.Task[Outcome] | None = None
+        self.reload_lock = asyncio.Lock()
+        self.servers: list[Any] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.ended = asyncio.Event()
+
+    async def run(self) -> int:
+        """Start, serve, end; the exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+            # The supervisor decides; a service manager may signal the whole group, and control leaves last.
+            signal.signal(number, signal.SIG_IGN)
+        self.loop.add_reader(self.channel.fileno(), self._hear)
+        await self._start()
+        self._spawn(self._each_second())
+        self._tick()
+        await self._open_admin()
+        self._spawn(self.watch.run())
+        self.channel.send("ready")
+        await self.ended.wait()
+        await self._close()
+        return 0
+
+    def _spawn(self, work: Any) -> None:
+        self.tasks.append(self.loop.create_task(work))
+
+    # -- start ----------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """Config, data folder, sockets, generation: in this order, each with its own way to fail."""
+        checked = self._first_check()
+        data = self.birth.data or (checked.data if checked is not None else None)
+        assert data is not None  # without a config there is a folder from before
+        answer, _ = await self._ask("folder", path=str(data.absolute()))
+        if answer["error"]:
+            raise CannotStart(answer["error"], 1)
+        self.folder = DataFolder(data)
+        try:
+            make_secrets(self.folder, self.environment)
+            self.peppers = load_peppers(self.folder, self.environment)
+        except (FolderError, OSError) as refusal:
+            raise CannotStart(str(refusal), 1) from None
+        if not self.birth.fresh:
+            self.generations.recall(self.folder)
+        if checked is not None:
+            error = await self._listen(checked)
+            if error:
+                raise CannotStart(error, 1)
+            self.generations.write(checked, self.folder, self.peppers[-1])
+        elif self.generations.plan is None:
+            raise CannotStart("there is no generation to go on with", BAD_CONFIG)
+        else:
+            await self._listen(None)
+        self.limits = LimitAuthority(
+            self.folder.path / "limits.journal", time.monotonic, time.time, self._send_to, self.workers
+        )
+        await self.link.start(self.folder.place_socket("link.sock"))
+        self._serve_generation()
+
+    def _first_check(self) -> Checked | None:
+        """The config as it is now; None when it is broken and a generation is being served already (S23.3)."""
+        try:
+            return self.generations.check()
+        except ConfigError as error:
+            if self.birth.fresh or self.birth.data is None:
+                raise CannotStart(f"the config cannot be used\n{error}", BAD_CONFIG) from None
+            self._record(Outcome("refused", self.generations.number, 0, 0, 0.0, str(error)), "start")
+            return None
+
+    async def _listen(self, checked: Checked | None) -> str:
+        """Have the supervisor open what *checked* (None: what is open) listens on; what went wrong, or nothing."""
+        listeners: list[tuple[str, str, int, str]] = []
+        admin: tuple[str, int] | None = None
+        workers = self.birth.workers or os.cpu_count() or 1
+        if checked is not None:
+            for each in checked.built.plan.listeners:
+                listeners.append((each.name, each.host, each.port, "https" if each.tls else "http"))
+            if checked.config.admin is not None:
+                admin = split_address(checked.config.admin.address)
+            workers = self.birth.workers or checked.config.workers or workers
+        answer, fds = await self._ask("listen", listeners=listeners, admin=admin, workers=workers)
+        if answer["error"]:
+            return str(answer["error"])
+        if self.segment is None:
+            self.segment = Segment.attach(fds.pop(0))
+            self.workers = int(answer["workers"])
+            if fds:
+                self.admin_socket = adopt(fds.pop(0))
+        for fd in fds:
+            os.close(fd)
+        self.book.listeners = {name: where for name, where in answer["where"].items() if not name.startswith("@")}
+        return ""
+
+    def _serve_generation(self) -> None:
+        """Everything that follows a generation: supervisor, workers, prober, resolver, watch."""
+        plan = self.generations.plan
+        assert plan is not None
+        number = self.generations.number
+        self.book.generation = number
+        self.book.open_routes = [route.name for route in plan.routes if route.open]
+        checked = self.generations.checked
+        if checked is not None:
+            self.book.warnings = [str(warning) for warning in checked.warnings]
+            self.watch.follow(files_of(checked.source, plan))
+        self.channel.send("serve", generation=number, drain=plan.drain_accept + plan.drain_finish)
+        self.link.broadcast("generation", number=number)
+
+    # -- the supervisor -------------------------------------------------------------------------------------------
+
+    async def _ask(self, kind: str, **fields: object) -> tuple[Message, list[int]]:
+        """Ask the supervisor; its answer has the same kind."""
+        waiting: asyncio.Future[tuple[Message, list[int]]] = self.loop.create_future()
+        self.answers[kind] = waiting
+        self.channel.send(kind, **fields)
+        return await asyncio.wait_for(waiting, ANSWER_TIME)
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                parcel = self.channel.receive()
+            except EOFError:
+                self.loop.remove_reader(self.channel.fileno())
+                self._spawn(self._orphaned())
+                return
+            if parcel is None:
+                return
+            message = parcel.message
+            kind = message["kind"]
+            waiting = self.answers.pop(kind, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result((message, parcel.fds))
+                continue
+            for fd in parcel.fds:
+                os.close(fd)
+            if kind == "crew":
+                self._crew(message)
+            elif kind == "reload":
+                self._spawn(self._reload_and_say("signal"))
+            elif kind == "stop":
+                self.ended.set()
+
+    def _crew(self, message: Message) -> None:
+        for gone in self.book.crew(message):
+            self.metrics.leave(gone.pid)
+            self.acknowledged.pop(gone.row, None)
+            if self.limits is not None and all(w.row != gone.row for w in self.book.workers.values()):
+                self.limits.worker_gone(gone.row)
+        self.news.set()
+
+    async def _orphaned(self) -> None:
+        """The supervisor has died: workers drain by themselves, control stays for them."""
+        self.book.stopping = True
+        deadline = self.loop.time() + ORPHAN_TIME
+        while self.link.workers and self.loop.time() < deadline:
+            await asyncio.sleep(0.05)
+        self.ended.set()
+
+    # -- the workers ----------------------------------------------------------------------------------------------
+
+    def _hello(self, connection: LinkConnection, message: Message) -> None:
+        """A worker is there, new or after control was away: tell it what it should know."""
+        self.acknowledged[connection.slot] = (int(message["generation"]), int(message["generation"]))
+        self.book.report(int(message["pid"]), message)
+        connection.send("generation", number=self.generations.number)
+        self.news.set()
+
+    def _said(self, connection: LinkConnection, message: Message) -> None:
+        kind = message["kind"]
+        if kind in ("want", "back", "hold"):
+            if self.limits is not None:
+                reply = self.limits.handle(connection.slot, message)
+                if reply is not None:
+                    connection.send_message(reply)
+        elif kind == "ack":
+            self.acknowledged[connection.slot] = (int(message["generation"]), int(message["wanted"]))
+            self.news.set()
+        elif kind == "report":
+            pid = int(message["pid"])
+            self.book.report(pid, message)
+            self.metrics.report(pid, message["counters"])
+            asked = message.get("asked")
+            if isinstance(asked, int):
+                self.fresh_reports[connection.slot] = asked
+                self.news.set()
+
+    def _link_lost(self, connection: LinkConnection) -> None:
+        self.acknowledged.pop(connection.slot, None)
+        self.news.set()
+
+    def _send_to(self, row: int, message: Message) -> None:
+        connection = self.link.workers.get(row)
+        if connection is not None:
+            connection.send_message(message)
+
+    async def _collect(self, explain: bool = False) -> None:
+        """Fresh figures of all workers, as far as they come within :data:`COLLECT_TIME`."""
+        self.asked += 1
+        number = self.asked
+        asked = set(self.link.workers)
+        self.link.broadcast("collect", asked=number, explain=explain)
+        await self._until(
+            lambda: all(self.fresh_reports.get(r, 0) >= number for r in asked & set(self.link.workers)), COLLECT_TIME
+        )
+
+    async def _until(self, true: Callable[[], bool], seconds: float) -> None:
+        """Wait for *true* to hold, looking whenever there is news, at most *seconds*."""
+        deadline = self.loop.time() + seconds
+        while not true():
+            left = deadline - self.loop.time()
+            if left <= 0.0:
+                return
+            self.news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.news.wait(), left)
+
+    # -- reload ---------------------------------------------------------------------------------------------------
+
+    async def reload(self, by: str) -> Outcome:
+        """Read, prove and apply the config (S23.1). Callers that come while one waits to begin share it."""
+        if self.reloading is None:
+            self.reloading = self.loop.create_task(self._reload(by))
+        return await asyncio.shield(self.reloading)
+
+    async def _reload(self, by: str) -> Outcome:
+        async with self.reload_lock:
+            self.reloading = None
+            begun = self.loop.time()
+            try:
+                checked = await asyncio.to_thread(self.generations.check)
+                error = self._fixed(checked) or await self._listen(checked)
+            except ConfigError as refusal:
+                error = str(refusal)
+            except TimeoutError:
+                error = "the supervisor does not answer"
+            if error:
+                outcome = Outcome("refused", self.generations.number, *self._served(), self.loop.time() - begun, error)
+            else:
+                outcome = await self._apply(checked, begun)
+            self._record(outcome, by)
+            return outcome
+
+    def _fixed(self, checked: Checked) -> str:
+        """What cannot change while the gateway runs."""
+        if self.birth.data is None and checked.data.absolute() != self.folder.path:
+            return f"data: the data folder stays {self.folder.path} until the next start"
+        return ""
+
+    async def _apply(self, checked: Checked, begun: float) -> Outcome:
+        """*checked* is good: write it down, tell everybody, wait for the workers."""
+        before = self.generations.number
+        number = await asyncio.to_thread(self.generations.write, checked, self.folder, self.peppers[-1])
+        if number == before:
+            # The same bytes; but what they refer to (certificates, secrets) may have changed.
+            number = self.generations.renumber(self.folder)
+        self._serve_generation()
+        await self._until(lambda: all(wanted >= number for _, wanted in self._acknowledgements()), APPLY_TIME)
+        applied, of = self._served()
+        self.channel.send("release", keep=[each.name for each in checked.built.plan.listeners])
+        refusals = sorted({w.refusal for w in self.book.workers.values() if w.refusal})
+        result = "applied" if applied == of else "partial"
+        return Outcome(result, number, applied, of, self.loop.time() - begun, "; ".join(refusals))
+
+    def _acknowledgements(self) -> list[tuple[int, int]]:
+        """What each connected worker serves and was told to serve."""
+        return [self.acknowledged.get(row, (0, 0)) for row in self.link.workers]
+
+    def _served(self) -> tuple[int, int]:
+        """Workers that serve the wanted generation, and workers there are."""
+        found = self._acknowledgements()
+        return sum(served >= self.generations.number for served, _ in found), len(found)
+
+    def _record(self, outcome: Outcome, by: str) -> None:
+        self.reloads[outcome.result] += 1
+        self.book.reloaded(outcome, by)
+
+    async def _reload_and_say(self, by: str) -> None:
+        """A reload that nobody waits for: its result goes to the program log."""
+        try:
+            outcome = await self.reload(by)
+        except Exception:
+            traceback.print_exc()
+            return
+        if outcome.result == "refused":
+            say(f"reload refused, generation {outcome.generation} serves on")
+            for line in outcome.error.splitlines():
+                say(line)
+        else:
+            say(f"generation {outcome.generation} {outcome.result} on {outcome.applied}/{outcome.of} workers")
+
+    async def _files_changed(self) -> None:
+        await self._reload_and_say("file")
+
+    # -- the desk (admin API) -------------------------------------------------------------------------------------
+
+    def live(self) -> bool:
+        """Some worker's loop has turned within 2 s."""
+        return self.book.live(self._beats(), time.monotonic())
+
+    def readiness(self) -> Readiness:
+        """Whether traffic may come."""
+        return self.book.readiness()
+
+    async def metrics_text(self) -> str:
+        """Prometheus text from fresh counters."""
+        await self._collect()
+        return self.metrics.text(self.book.own_metrics(self.reloads))
+
+    async def status(self) -> dict[str, Any]:
+        """The status document."""
+        await self._collect(explain=True)
+        return self.book.document(self._beats(), time.monotonic())
+
+    def _beats(self) -> list[float]:
+        if self.segment is None:
+            return []
+        return [beat / 1000.0 for beat in self.segment.heartbeats()[:-1]]
+
+    # -- admin ----------------------------------------------------------------------------------------------------
+
+    async def _open_admin(self) -> None:
+        """The API on the Unix socket, and on the admin address if the config has one (S23.3)."""
+        # Imported late: workers are starting meanwhile, and FastAPI takes longer than they do.
+        from tidegate.control.admin.app import guarded, make_app, trusted
+        from tidegate.control.admin.server import make_server
+        from tidegate.control.admin.token import find_token
+
+        app = make_app(self)
+        self._serve_admin(make_server(trusted(app)), bind_private(self.folder.place_socket("control.sock")))
+        if self.admin_socket is not None:
+            checked = self.generations.checked
+            configured = checked.config.admin.token if checked is not None and checked.config.admin is not None else ""
+            token = find_token(configured, self.environment, self.folder)
+            if token.made:
+                say_plain(f"admin token (kept in {self.folder.path / 'admin-token'}): {token.value}")
+            here = loopback(self.admin_socket.getsockname()[0])
+            self._serve_admin(make_server(guarded(app, token.value, here)), self.admin_socket)
+
+    def _serve_admin(self, server: Any, listening: socket.socket) -> None:
+        self.servers.append(server)
+        self._spawn(server.serve(sockets=[listening]))
+
+    # -- time and end ---------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        if self.limits is not None:
+            self.limits.tick()
+        self.loop.call_later(TICK, self._tick)
+
+    async def _each_second(self) -> None:
+        """Signs of life both ways, and a worker that missed its generation is told again (CF-worker-skew)."""
+        while True:
+            self.channel.send("alive")
+            self.link.cut_silent(self.loop.time())
+            for row, connection in list(self.link.workers.items()):
+                connection.send("ping")
+                _, wanted = self.acknowledged.get(row, (0, 0))
+                if wanted < self.generations.number:
+                    connection.send("generation", number=self.generations.number)
+            if self.limits is not None:
+                await asyncio.to_thread(self.limits.sync)
+            await asyncio.sleep(1.0)
+
+    async def _close(self) -> None:
+        for server in self.servers:
+            server.should_exit = True
+        self.link.close()
+        for task in self.tasks:
+            task.cancel()
+        if self.limits is not None:
+            self.limits.close()

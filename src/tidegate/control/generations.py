@@ -1,0 +1,76 @@
+"""Generations in control: a config is checked, numbered, written down whole, and found again after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tidegate.assembly.build import Builder
+from tidegate.assembly.check import Checked, check
+from tidegate.assembly.inert import InertTools
+from tidegate.control.data_folder import DataFolder
+from tidegate.ports.plan import Plan
+from tidegate.rules.credentials import digest_of
+
+
+class Generations:
+    """``number`` is the generation to be served, ``plan`` what it says (its parts do nothing), ``checked`` the config
+    it was made from; None while control serves the last good one and the config is broken."""
+
+    def __init__(self, config: Path, environment: Mapping[str, str]) -> None:
+        self.config = config
+        self.environment = environment
+        self.number = 0
+        self.plan: Plan | None = None
+        self.checked: Checked | None = None
+        self.content = b""
+
+    def check(self) -> Checked:
+        """Read and prove the config; raises ``ConfigError``. Slow for large ones: call it on a thread."""
+        return check(self.config, self.environment)
+
+    def recall(self, folder: DataFolder) -> bool:
+        """Take the newest generation on disk for the one being served; False when there is none to read."""
+        number = folder.newest()
+        try:
+            content = folder.plan(number).read_bytes()
+            built = Builder(self.environment).build(content, lambda scope: InertTools(scope, folder.path))
+        except (OSError, ValueError, LookupError):
+            return False
+        self.number, self.content, self.plan = number, content, built.plan
+        return True
+
+    def write(self, checked: Checked, folder: DataFolder, pepper: bytes) -> int:
+        """Make *checked* the generation to be served, durably (C8.2); its number. What is on disk already, byte for
+        byte, is not written again."""
+
+        def digest(key: bytes) -> bytes:
+            return digest_of(pepper, key)
+
+        number = self.number or folder.newest()
+        before = self.content or read_or_nothing(folder.plan(number))
+        if not number or checked.generation(number, digest) != before:
+            number = max(number, folder.newest()) + 1
+            before = checked.generation(number, digest)
+            folder.replace(f"plans/{number}.json", before)
+            folder.forget_old_plans(number)
+        self.number, self.content = number, before
+        self.checked, self.plan = checked, checked.built.plan
+        return number
+
+    def renumber(self, folder: DataFolder) -> int:
+        """Make the same content a new generation, for what it refers to has changed; its number."""
+        old, number = self.number, max(self.number, folder.newest()) + 1
+        self.content = self.content.replace(b'"number":%d' % old, b'"number":%d' % number, 1)
+        folder.replace(f"plans/{number}.json", self.content)
+        folder.forget_old_plans(number)
+        self.number = number
+        return number
+
+
+def read_or_nothing(path: Path) -> bytes:
+    """The bytes of *path*, none when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -211,6 +211,6 @@ class Admission:
             "limit": self.limit,
             "share": self.share,
             "waiting": list(self.queue.depth),
-            "turned": self.queue.turned,
+            "turned": list(self.queue.turned),
             "refused": {f"{level} {reason}": count for (level, reason), count in sorted(self.refused.items())},
         }

@@ -73,7 +73,7 @@ ToolsFor = Callable[[str], PartTools]
 its cookies, at least 16 characters, the same in every worker and over restarts."""
 
 
-class BuildError(Exception):
+class BuildError(ValueError):
     """Something of a generation cannot be built. ``path`` leads to it from the top of the config."""
 
     def __init__(self, path: FieldPath, message: str, fix: str = "") -> None:

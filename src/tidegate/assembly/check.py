@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from tidegate.assembly import generation
-from tidegate.assembly.build import Builder, BuildError, Built, Made
+from tidegate.assembly.build import Builder, BuildError, Built, Made, collector_paused
 from tidegate.assembly.config import LATER, Address, Gateway, Part, Upstream, split_address, split_url
 from tidegate.assembly.inert import InertTools
 from tidegate.assembly.parts import PartError, PartErrors, Shelf, describe

@@ -24,7 +24,7 @@ class InertPolicy:
     def take(self, partition: str, cost: int = 1) -> Verdict:
         return Verdict(True, self.spec.amount, 0.0)
 
-    def give_back(self, partition: str, cost: int = 1) -> None:
+    def give_back(self, partition: str, cost: int = 1, taken: float = 0.0) -> None:
         pass
 
 

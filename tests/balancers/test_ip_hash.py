@@ -30,6 +30,15 @@ def test_follows_nginx_on_ipv4_with_weights_and_with_one_down_s11_4() -> None:
             assert balancer.pick(exchange(client_ip=address), usable).index == nginx(address, weights, down)
 
 
+def test_agrees_with_what_nginx_1_22_answered_s11_4() -> None:
+    endpoints = pool(3, 1, 2)
+    balancer = IpHash(Config(), PoolTools())
+    asked = [exchange(client_ip=ip) for ip in ("8.3.195.8", "128.91.27.128", "25.179.115.248", "145.11.203.118")]
+    assert "".join(balancer.pick(x, endpoints).host for x in asked) == "caca"
+    without_a = endpoints[1:]
+    assert "".join(balancer.pick(x, without_a).host for x in asked) == "cccc"
+
+
 def test_only_clients_of_the_lost_endpoint_move() -> None:
     endpoints = pool(1, 1, 1, 1)
     balancer = IpHash(Config(), PoolTools())

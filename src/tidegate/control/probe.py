@@ -45,7 +45,8 @@ class Probe:
         default = 443 if scheme in SECURE else 80
         bare = f"[{host}]" if ":" in host else host
         name = health.host or (bare if self.port == default else f"{bare}:{self.port}")
-        lines = (f"{health.method} {health.path} HTTP/1.1", f"host: {name}", "user-agent: tidegate-probe", "accept: */*")
+        first = f"{health.method} {health.path} HTTP/1.1"
+        lines = (first, f"host: {name}", "user-agent: tidegate-probe", "accept: */*")
         head = "\r\n".join(lines) + "\r\n\r\n"
         self.request = head.encode("latin-1")
         self.reader: asyncio.StreamReader | None = None

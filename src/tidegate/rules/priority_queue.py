@@ -41,7 +41,8 @@ class Entry:
 class PriorityQueue:
     """At most *max_waiting* entries, each level a quarter of them, none longer than *max_wait* seconds.
 
-    State: NORMAL or TURNED (``turned``), decided each 100 ms by the shortest wait of those that left.
+    A level is NORMAL or TURNED (``turned``), decided each 100 ms by the shortest wait of those that left it. Levels are
+    judged apart, because the first ones wait little however long the last ones stand.
     """
 
     __slots__ = (
@@ -56,9 +57,9 @@ class PriorityQueue:
         self.total = 0
         self.turns = [0] * LEVELS
         self.credits = list(SHARES)
-        self.turned = False
-        self.shortest = NEVER
-        self.interval_end = NEVER
+        self.turned = [False] * LEVELS
+        self.shortest = [NEVER] * LEVELS
+        self.interval_end = [NEVER] * LEVELS
         self.served = 0
         self.served_since = 0.0
         self.rate = 0.0
@@ -84,9 +85,10 @@ class PriorityQueue:
             if loser is None:
                 return entry
             self.remove(loser)
+        if self.depth[level] == 0:
+            self.interval_end[level] = now + INTERVAL
+            self.shortest[level] = NEVER
         if self.total == 0:
-            self.interval_end = now + INTERVAL
-            self.shortest = NEVER
             self.served = 0
             self.served_since = now
         queues = self.queues[level]
@@ -140,7 +142,7 @@ class PriorityQueue:
             place = (turn + step) % SUB_QUEUES
             queue = queues[place]
             if queue:
-                entry = queue[-1] if self.turned else queue[0]
+                entry = queue[-1] if self.turned[level] else queue[0]
                 if half and held.get(entry.tenant, 0) >= half:
                     continue
                 self.turns[level] = place
@@ -149,8 +151,8 @@ class PriorityQueue:
 
     def _served(self, entry: Entry, now: float) -> Entry:
         wait = now - entry.since
-        if wait < self.shortest:
-            self.shortest = wait
+        if wait < self.shortest[entry.level]:
+            self.shortest[entry.level] = wait
         self.served += 1
         self.remove(entry)
         return entry
@@ -168,11 +170,12 @@ class PriorityQueue:
         else:
             queue.remove(entry)
         entry.place = -1
-        self.depth[entry.level] -= 1
         self.total -= 1
-        if self.total == 0:
-            self.turned = False
-            self.interval_end = NEVER
+        left = self.depth[entry.level] - 1
+        self.depth[entry.level] = left
+        if left == 0:
+            self.turned[entry.level] = False
+            self.interval_end[entry.level] = NEVER
 
     def expire(self, now: float) -> list[tuple[Entry, str]]:
         """Who has waited long enough, each with the reason ``queue_timeout`` or, while turned, ``shed``."""
@@ -183,7 +186,7 @@ class PriorityQueue:
         for level in range(LEVELS):
             if not self.depth[level]:
                 continue
-            turned = self.turned and level >= LOW
+            turned = self.turned[level] and level >= LOW
             longest = min(OLD, self.max_wait) if turned else self.max_wait
             for queue in self.queues[level]:
                 while queue and now - queue[0].since >= longest:
@@ -195,12 +198,14 @@ class PriorityQueue:
     # -- how it goes ---------------------------------------------------------------------------------------------
 
     def _pulse(self, now: float) -> None:
-        """Each 100 ms: a shortest wait over 5 ms means that the queue stands (CoDel). It stays turned until it has run
+        """Each 100 ms: a shortest wait over 5 ms means that the level stands (CoDel). It stays turned until it has run
         empty: newest first makes short waits by itself, so they no longer prove anything."""
-        if now >= self.interval_end:
-            self.turned = self.turned or self.shortest > TARGET
-            self.shortest = NEVER
-            self.interval_end = now + INTERVAL
+        for level in range(LEVELS):
+            if now >= self.interval_end[level]:
+                if self.shortest[level] > TARGET:
+                    self.turned[level] = True
+                self.shortest[level] = NEVER
+                self.interval_end[level] = now + INTERVAL
         elapsed = now - self.served_since
         if self.total and elapsed >= 0.5:
             fresh = self.served / elapsed

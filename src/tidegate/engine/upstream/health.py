@@ -34,8 +34,8 @@ from tidegate.ports.plan import UpstreamPlan
 from tidegate.rules import outlier as detectors
 from tidegate.rules.circuit_window import CLOSED, HALF_OPEN, OPEN, CircuitWindow
 from tidegate.rules.outlier import Ejection, Observed, Outlier
-from tidegate.rules.response_time import DECAY, FAILED_AT_LEAST, sample
 from tidegate.rules.priority_tiers import tiers
+from tidegate.rules.response_time import DECAY, FAILED_AT_LEAST, sample
 from tidegate.rules.slow_start import factor
 
 REREAD: Final = 0.005

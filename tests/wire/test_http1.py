@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tidegate
 from tidegate.exchange.fault import CLIENT, UPSTREAM, Fault
 from tidegate.exchange.head import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead
 from tidegate.wire.http1 import (
@@ -203,6 +207,20 @@ def test_any_other_upgrade_is_a_plain_request(old: str, new: str) -> None:
 def test_unknown_underscore_names_pass() -> None:
     """S2.9"""
     assert parse(G + "x_my_field: 1\r\n\r\n").index["x_my_field"] == "1"
+
+
+def test_nobody_edits_a_request_head_in_place() -> None:
+    """Heads of one client share their fields; filters edit through the Exchange. Whoever changes a head's list or
+    index changes it for strangers, so the source may not contain such a line."""
+    edit = re.compile(
+        r"head\.(?:fields|index)(?:\[[^\]]*\]\s*=[^=]|\s*\+?=[^=]|\.(?:append|pop|clear|update|setdefault|insert|extend|"
+        r"remove|sort)\()|del .*head\.(?:fields|index)"
+    )
+    source = Path(tidegate.__file__).parent
+    for path in sorted(source.rglob("*.py")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if "response" not in line and "answer" not in line:
+                assert edit.search(line) is None, f"{path.name}:{number} edits a head in place: {line.strip()}"
 
 
 # -- what does not: the framing abuse payloads ------------------------------------------------------------------------

@@ -25,7 +25,9 @@ from tidegate.assembly.problems import ConfigError
 from tidegate.control.admin.desk import Outcome, Readiness
 from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
-from tidegate.control.generations import Generations
+from tidegate.control.fetch import fetch
+from tidegate.control.generations import Generations, key_set_urls
+from tidegate.control.key_sets import KeySetKeeper
 from tidegate.control.limits import LimitAuthority
 from tidegate.control.link import LinkConnection, LinkServer, Message, bind_private
 from tidegate.control.listening import adopt, loopback
@@ -33,6 +35,7 @@ from tidegate.control.metrics import NodeMetrics
 from tidegate.control.node_secrets import load_peppers, make_secrets
 from tidegate.control.status import StatusBook
 from tidegate.control.supervisor import BAD_CONFIG, say, say_plain
+from tidegate.control.upstream_keeper import UpstreamKeeper
 from tidegate.control.watch import Watch, files_of
 from tidegate.engine.segment import Segment
 
@@ -42,6 +45,8 @@ COLLECT_TIME: Final = 0.25
 """Seconds a scrape waits for fresh figures; a busy worker's last report serves instead."""
 ANSWER_TIME: Final = 10.0
 """Seconds the supervisor has for an answer."""
+FETCH_TIME: Final = 10.0
+"""Seconds for fetching a key set."""
 TICK: Final = 0.01
 """Seconds between two looks at leases; a "no" may wait 30 ms for one (S9.4)."""
 ORPHAN_TIME: Final = 60.0
@@ -103,6 +108,8 @@ class Control:
         self.reloads = {"applied": 0, "partial": 0, "refused": 0}
         self.link = LinkServer(self._hello, self._said, self._link_lost)
         self.limits: LimitAuthority | None = None
+        self.upstreams: UpstreamKeeper | None = None
+        self.key_sets = KeySetKeeper(fetch_key_set, self._key_set_fetched, time.monotonic)
         self.watch = Watch(self._files_changed)
         self.answers: dict[str, asyncio.Future[tuple[Message, list[int]]]] = {}
         """Answers awaited from the supervisor, by kind."""
@@ -168,8 +175,13 @@ class Control:
         self.limits = LimitAuthority(
             self.folder.path / "limits.journal", time.monotonic, time.time, self._send_to, self.workers
         )
+        assert self.segment is not None
+        self.upstreams = UpstreamKeeper(self.segment, self.folder, self._tell_upstreams)
+        self.book.missing = [self.upstreams.missing, self._missing_key_sets]
         await self.link.start(self.folder.place_socket("link.sock"))
         self._serve_generation()
+        self._spawn(self.upstreams.resolver.run())
+        self._spawn(self.key_sets.run())
 
     def _first_check(self) -> Checked | None:
         """The config as it is now; None when it is broken and a generation is being served already (S23.3)."""
@@ -218,6 +230,10 @@ class Control:
             self.watch.follow(files_of(checked.source, plan))
         self.channel.send("serve", generation=number, drain=plan.drain_accept + plan.drain_finish)
         self.link.broadcast("generation", number=number)
+        assert self.upstreams is not None
+        self.upstreams.follow(plan)
+        self._tell_upstreams()
+        self.key_sets.follow(key_set_urls(self.generations.content, self.environment))
 
     # -- the supervisor -------------------------------------------------------------------------------------------
 
@@ -276,7 +292,23 @@ class Control:
         self.acknowledged[connection.slot] = (int(message["generation"]), int(message["generation"]))
         self.book.report(int(message["pid"]), message)
         connection.send("generation", number=self.generations.number)
+        self._tell_upstreams(connection)
+        for url, (key_set, age) in self.key_sets.key_sets().items():
+            connection.send("key_set", url=url, key_set=key_set, age=age)
         self.news.set()
+
+    def _tell_upstreams(self, only: LinkConnection | None = None) -> None:
+        """Tell one worker, or all, where upstreams are and which places in the segment they have."""
+        assert self.upstreams is not None
+        for connection in [only] if only is not None else list(self.link.workers.values()):
+            connection.send("slots", slots=self.upstreams.slots())
+            connection.send("addresses", upstreams=self.upstreams.addresses())
+
+    def _key_set_fetched(self, url: str, key_set: dict[str, Any]) -> None:
+        self.link.broadcast("key_set", url=url, key_set=key_set, age=0.0)
+
+    def _missing_key_sets(self) -> str:
+        return "" if self.key_sets.ready() else "a key set has not been fetched"
 
     def _said(self, connection: LinkConnection, message: Message) -> None:
         kind = message["kind"]
@@ -288,6 +320,8 @@ class Control:
         elif kind == "ack":
             self.acknowledged[connection.slot] = (int(message["generation"]), int(message["wanted"]))
             self.news.set()
+        elif kind == "want_keys":
+            self.key_sets.want(str(message["url"]))
         elif kind == "report":
             pid = int(message["pid"])
             self.book.report(pid, message)
@@ -480,5 +514,12 @@ class Control:
         self.link.close()
         for task in self.tasks:
             task.cancel()
+        if self.upstreams is not None:
+            self.upstreams.close()
         if self.limits is not None:
             self.limits.close()
+
+
+async def fetch_key_set(url: str) -> bytes:
+    """The document at *url*, within :data:`FETCH_TIME`."""
+    return await asyncio.wait_for(asyncio.to_thread(fetch, url), FETCH_TIME)

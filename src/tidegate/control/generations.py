@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from tidegate.assembly.build import Builder
 from tidegate.assembly.check import Checked, check
+from tidegate.assembly.generation import split
 from tidegate.assembly.inert import InertTools
+from tidegate.assembly.read import resolve
 from tidegate.control.data_folder import DataFolder
 from tidegate.ports.plan import Plan
 from tidegate.rules.credentials import digest_of
@@ -66,6 +70,20 @@ class Generations:
         folder.forget_old_plans(number)
         self.number = number
         return number
+
+
+def key_set_urls(content: bytes, environment: Mapping[str, str]) -> set[str]:
+    """The addresses of key sets that the filters of a generation name (S7.11)."""
+    found: set[str] = set()
+    if b'"jwks"' not in content:
+        return found
+    items = split(content)
+    for raw in items.routes:
+        for each in msgspec.json.decode(raw).get("filters", ()):
+            url = each.get("jwks")
+            if isinstance(url, str):
+                found.add(resolve(url, environment, Path(items.folder)))
+    return found
 
 
 def read_or_nothing(path: Path) -> bytes:

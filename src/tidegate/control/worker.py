@@ -22,6 +22,7 @@ import uvloop
 from tidegate.assembly.build import Builder, Built
 from tidegate.assembly.consumers import Configured, WorkerConsumers
 from tidegate.assembly.generation import consumers, split
+from tidegate.assembly.worker_key_sets import WorkerKeySets
 from tidegate.authorities.local import LocalLimits
 from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
@@ -99,12 +100,14 @@ class Worker:
         self.builder = Builder(os.environ)
         self.consumers = WorkerConsumers(load_peppers(birth.folder, os.environ), time.time)
         self.limits = LocalLimits(time.monotonic, self._ask, self._waiter, self.loop.call_soon, birth.workers)
+        self.key_sets = WorkerKeySets(time.monotonic, self._want_keys)
         self.tools = EngineTools(
             loop=self.loop,
             config_folder=birth.config_folder,
             data_folder=birth.folder.path,
             consumers=self.consumers,
             limits=self.limits,
+            key_sets=self.key_sets,
         )
         self.engine: Engine | None = None
         self.built: Built | None = None
@@ -324,6 +327,10 @@ class Worker:
             self.link.send("pong", at=message.get("at"))
         elif kind == "generation":
             self._want(int(message["number"]))
+        elif kind == "key_set":
+            self.key_sets.put(message["url"], message["key_set"], float(message["age"]))
+        elif kind == "slots" and self.engine is not None:
+            self.engine.set_slots(message["slots"])
         elif kind == "addresses" and self.engine is not None:
             self.engine.set_addresses({n: [tuple(a) for a in found] for n, found in message["upstreams"].items()})
         elif kind == "collect":
@@ -336,6 +343,9 @@ class Worker:
         else:
             self.away_since = time.monotonic()
             self.limits.disconnected()
+
+    def _want_keys(self, url: str) -> None:
+        self.link.send("want_keys", url=url)
 
     def _ask(self, message: Message) -> bool:
         connection = self.link.connection

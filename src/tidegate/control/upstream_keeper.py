@@ -1,0 +1,105 @@
+"""What a node knows of its upstreams in one place: addresses, places in the shared segment, active checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from tidegate.control.data_folder import DataFolder
+from tidegate.control.prober import Prober
+from tidegate.control.resolver import Addresses, Resolver, is_address
+from tidegate.engine.segment import Segment, SlotTable, endpoint_key
+from tidegate.ports.plan import Plan
+
+SLOTS: Final = "authority/slots.json"
+"""Places by name, so that a restarted control goes on with those the workers use."""
+
+
+class UpstreamKeeper:
+    """Follows a plan's upstreams; calls *changed* when workers must hear of new places or addresses."""
+
+    def __init__(self, segment: Segment, folder: DataFolder, changed: Callable[[], None]) -> None:
+        self.segment = segment
+        self.folder = folder
+        self.changed = changed
+        self.endpoint_slots = SlotTable(segment.endpoints)
+        self.upstream_slots = SlotTable(segment.upstreams)
+        self.prober = Prober(segment.row(segment.control))
+        self.resolver = Resolver(self._resolved)
+        self.plan: Plan | None = None
+        self._recall_slots()
+
+    def follow(self, plan: Plan) -> None:
+        """Keep to *plan* from now on."""
+        self.plan = plan
+        self.resolver.follow((t.host, t.port) for upstream in plan.upstreams.values() for t in upstream.targets)
+        self._place()
+
+    def _resolved(self, addresses: Addresses) -> None:
+        self._place()
+        self.changed()
+
+    def _place(self) -> None:
+        """Give every endpoint its place, then check it."""
+        assert self.plan is not None
+        addresses = self.resolver.addresses()
+        keys: list[str] = []
+        for name, upstream in self.plan.upstreams.items():
+            for target in upstream.targets:
+                for address in addresses.get((target.host, target.port)) or [target.host]:
+                    keys.append(endpoint_key(name, f"{address}:{target.port}"))
+        before = (self.endpoint_slots.export_slots(), self.upstream_slots.export_slots())
+        for slot in self.endpoint_slots.assign(keys):
+            self._clear(slot)
+        self.upstream_slots.assign(self.plan.upstreams)
+        if before != (self.endpoint_slots.export_slots(), self.upstream_slots.export_slots()):
+            self._keep_slots()
+        self.prober.apply(self.plan.upstreams, addresses, self.endpoint_slots)
+
+    def _clear(self, slot: int) -> None:
+        """A place goes to another endpoint: what the prober said of the one before is void."""
+        row = self.segment.row(self.segment.control)
+        offset = row.endpoint(slot)
+        if offset >= 0:
+            row.words[row.base + offset] = 0
+
+    def addresses(self) -> dict[str, list[list[Any]]]:
+        """Upstream → [[host, port, address], ...] for every name that is resolved."""
+        found: dict[str, list[list[Any]]] = {}
+        if self.plan is None:
+            return found
+        known = self.resolver.addresses()
+        for name, upstream in self.plan.upstreams.items():
+            named = [(t.host, t.port) for t in upstream.targets if not is_address(t.host)]
+            if named:
+                found[name] = [[host, port, a] for host, port in named for a in known.get((host, port), [])]
+        return found
+
+    def slots(self) -> dict[str, int]:
+        """``<upstream>`` and ``<upstream>|<address:port>`` → place, as the engine reads it."""
+        found = self.upstream_slots.export_slots()
+        for key, slot in self.endpoint_slots.export_slots().items():
+            found["|".join(key.rsplit(" ", 1))] = slot
+        return found
+
+    def missing(self) -> str:
+        """What readiness waits for (S23.4)."""
+        return "" if self.prober.first_round_done() else "the first round of health checks is not done"
+
+    def close(self) -> None:
+        """Stop checking."""
+        self.prober.close()
+
+    def _keep_slots(self) -> None:
+        state = {"endpoints": self.endpoint_slots.export_slots(), "upstreams": self.upstream_slots.export_slots()}
+        self.folder.replace(SLOTS, json.dumps(state).encode())
+
+    def _recall_slots(self) -> None:
+        try:
+            state = json.loads((self.folder.path / SLOTS).read_bytes())
+            self.endpoint_slots.import_slots(dict(state["endpoints"]))
+            self.upstream_slots.import_slots(dict(state["upstreams"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # No file, or none of ours: workers and control start from nothing together.
+            return

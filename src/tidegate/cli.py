@@ -1,0 +1,293 @@
+"""The command line: one function a verb, its docstring is its manual. What a verb needs is imported when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import App, CycloptsError, Parameter
+
+from tidegate import __version__
+
+if TYPE_CHECKING:
+    from tidegate.assembly.check import Checked
+
+DEFAULT: Final = Path("tidegate.yaml")
+REFUSED: Final = 1
+"""Exit code: understood and refused."""
+USAGE: Final = 2
+"""Exit code: not a command (CONTROL 12)."""
+BAD_CONFIG: Final = 78
+"""Exit code of a config that cannot be used (``EX_CONFIG``)."""
+
+Config = Annotated[Path | None, Parameter(name=["-c", "--config"])]
+
+app = App(
+    name="tidegate",
+    version=f"tidegate {__version__}",
+    help_format="markdown",
+    help="""One front door for your services: an API gateway.
+
+First steps:
+
+- `tidegate demo` shows a gateway at work, with services of its own
+- `tidegate init` writes a commented `tidegate.yaml`
+- `tidegate check` says what is wrong with it, and where
+- `tidegate run` serves it
+
+Every verb takes `-c FILE`; without it, it is `./tidegate.yaml`. `tidegate VERB --help` has examples.
+""",
+)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the exit code."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return USAGE
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+@app.command(name="run")
+def run_(
+    *,
+    config: Config = None,
+    workers: Annotated[int | None, Parameter(name="--workers")] = None,
+    data: Annotated[Path | None, Parameter(name="--data")] = None,
+    test_profile: Annotated[bool, Parameter(name="--test-profile", negative="", show=False)] = False,
+) -> int:
+    """Run the gateway until it is told to stop.
+
+    Examples:
+
+    - `tidegate run` serves `./tidegate.yaml`
+    - `tidegate run -c http.yaml --workers 4`
+    - `kill -HUP PID`, or `tidegate reload`, takes up a changed config without cutting anyone
+    - `kill -TERM PID` drains and ends; Ctrl-C does too, without the wait for balancers
+
+    Exit codes: 0 stopped as told, 78 the config cannot be used, 1 anything else.
+
+    Parameters
+    ----------
+    config
+        The config, YAML or JSON.
+    workers
+        Worker processes, instead of what the config says.
+    data
+        Data folder, instead of what the config says.
+    """
+    path = _config(config)
+    if path is None:
+        return BAD_CONFIG
+    from tidegate.control import supervisor
+
+    return int(supervisor.run(path, workers, data, test_profile))
+
+
+@app.command
+def check(
+    *, config: Config = None, quiet: Annotated[bool, Parameter(name=["-q", "--quiet"], negative="")] = False
+) -> int:
+    """Say whether a config is good, and what it comes to.
+
+    Everything that can be wrong is said at once, with file, line, field and remedy. Nothing is started or opened.
+
+    Examples:
+
+    - `tidegate check`
+    - `tidegate check -c http.yaml && tidegate reload -c http.yaml`
+
+    Exit codes: 0 good (there may be warnings), 78 not.
+
+    Parameters
+    ----------
+    config
+        The config to check.
+    quiet
+        Say nothing about a good config.
+    """
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    if not quiet:
+        from tidegate.assembly.explain import summary
+
+        print(summary(checked))
+    return 0
+
+
+@app.command
+def explain(
+    method: str,
+    url: str,
+    *,
+    header: Annotated[list[str] | None, Parameter(name=["-H", "--header"], negative="")] = None,
+    config: Config = None,
+) -> int:
+    """Print the journey of a request: which route takes it, what its filters do, where it goes. Nothing is sent.
+
+    Examples:
+
+    - `tidegate explain GET /orders/7`
+    - `tidegate explain POST https://api.example/orders -H "x-version: 2"`
+
+    Exit codes: 0 explained, 2 not a request, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    method
+        As in the request, `GET` for one.
+    url
+        A whole URL, or a path.
+    header
+        A request field, `name: value`; as often as needed.
+    config
+        The config to follow.
+    """
+    fields: list[tuple[str, str]] = []
+    for line in header or []:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            print(f"tidegate: a field is written like 'name: value', not {line!r}", file=sys.stderr)
+            return USAGE
+        fields.append((name.strip().lower(), value.strip()))
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    from tidegate.assembly.explain import journey
+
+    try:
+        print(journey(checked, method, url, fields))
+    except ValueError as error:
+        print(f"tidegate: {error}", file=sys.stderr)
+        return USAGE
+    return 0
+
+
+@app.command
+def schema() -> int:
+    """Print the JSON Schema of the config, for editors that complete and check it.
+
+    Examples:
+
+    - `tidegate schema > tidegate.schema.json`
+    - then begin the config with `# yaml-language-server: $schema=tidegate.schema.json`
+    """
+    from tidegate.assembly.reference import json_schema
+
+    print(json_schema())
+    return 0
+
+
+@app.command
+def init(file: Path = DEFAULT, /) -> int:
+    """Write a commented config to start from. A file that is there is never overwritten.
+
+    Examples:
+
+    - `tidegate init`
+    - `tidegate init gateway/tidegate.yaml`
+
+    Parameters
+    ----------
+    file
+        Where to write it.
+    """
+    from tidegate.assembly.starter import STARTER
+
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(STARTER)
+    except FileExistsError:
+        print(f"tidegate: {file} is there already; it stays as it is", file=sys.stderr)
+        return REFUSED
+    except OSError as error:
+        print(f"tidegate: {file} cannot be written: {error.strerror}", file=sys.stderr)
+        return REFUSED
+    print(f"{file} is written. Next: look it over, then tidegate check -c {file} and tidegate run -c {file}")
+    return 0
+
+
+@app.command
+def demo() -> int:
+    """Run a gateway in front of small services of its own, and print what to try. Ctrl-C ends everything.
+
+    Uses 127.0.0.1:8080 for traffic, 127.0.0.1:9080 for the admin API and a temporary folder, nothing else.
+
+    Examples:
+
+    - `tidegate demo`
+    """
+    from tidegate.control import demo as show
+
+    return int(show.main())
+
+
+@app.command
+def reload(*, config: Config = None, data: Annotated[Path | None, Parameter(name="--data")] = None) -> int:
+    """Have a running gateway take up its changed config. A bad one is refused whole, and the old one goes on.
+
+    Examples:
+
+    - `tidegate reload`
+    - `tidegate reload -c http.yaml`
+
+    Exit codes: 0 taken up, 1 refused, 3 no gateway answers.
+
+    Parameters
+    ----------
+    config
+        The config the gateway was started with; it says where the data folder is.
+    data
+        The data folder, if `run` was given one.
+    """
+    path = _config(config)
+    if path is None:
+        return BAD_CONFIG
+    from tidegate.control import reload as remote
+
+    return int(remote.request(path, data))
+
+
+@app.command
+def version() -> int:
+    """Print the version."""
+    print(f"tidegate {__version__}")
+    return 0
+
+
+def _config(path: Path | None) -> Path | None:
+    """The config to use; None, with a word about it, when there is none."""
+    if path is not None:
+        return path
+    if DEFAULT.is_file():
+        return DEFAULT
+    print(f"tidegate: there is no {DEFAULT} here, and no -c FILE. `tidegate init` writes one, `tidegate demo` shows a"
+          " gateway at work.", file=sys.stderr)  # fmt: skip
+    return None
+
+
+def _checked(config: Path | None) -> Checked | None:
+    """The config, proved; None, with all that is wrong with it on stderr. Warnings go there too."""
+    path = _config(config)
+    if path is None:
+        return None
+    from tidegate.assembly.check import check
+    from tidegate.assembly.problems import ConfigError
+
+    try:
+        checked = check(path, os.environ)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        count = len(error.problems)
+        print(f"tidegate: {path} cannot be used: {count} problem{'s' if count > 1 else ''}", file=sys.stderr)
+        return None
+    for warning in checked.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return checked

@@ -1,0 +1,241 @@
+"""``tidegate demo``: a gateway in front of small services of its own, to be tried with curl.
+
+Three processes: this one, which prints and waits; the services (``serve``), one child; the gateway, another. Everything
+lies in a temporary folder that goes with the demo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Final
+
+PORTS: Final = (8091, 8092)
+"""Where the two instances of the demo service listen, on loopback."""
+GATEWAY: Final = "http://127.0.0.1:8080"
+ADMIN: Final = "http://127.0.0.1:9080"
+KEY: Final = "demo-key-for-curl"
+START: Final = 10.0
+"""Seconds the gateway may take until it is ready."""
+MAX_HEAD: Final = 64 << 10
+MAX_BODY: Final = 1 << 20
+"""Bytes of a request that a demo service reads."""
+
+CONFIG: Final = f"""\
+name: demo
+listeners: [{{address: 127.0.0.1:8080}}]
+admin: {{address: 127.0.0.1:9080}}
+data: ./data
+workers: 2
+upstreams:
+  - name: echo
+    targets: [{", ".join(f"{{url: http://127.0.0.1:{port}}}" for port in PORTS)}]
+    balancer: {{use: peak_ewma}}
+    health: {{path: /healthz, interval: 1s}}
+consumers:
+  - {{name: you, keys: [{KEY}]}}
+routes:
+  - name: echo
+    match: {{path: /echo}}
+    upstream: echo
+  - name: private
+    match: {{path: /private}}
+    filters:
+      - {{use: api_key}}
+      - {{use: rate_limit, rate: 5/s, burst: 5, by: consumer}}
+    upstream: echo
+  - name: slow
+    match: {{path: /slow}}
+    timeouts: {{request: 1s}}
+    upstream: echo
+  - name: live
+    match: {{path: /ws}}
+    upstream: echo
+  - name: hello
+    match: {{path: /hello, exact: true}}
+    respond: {{json: {{hello: world}}}}
+"""
+
+TRY: Final = (
+    ("an answer of the gateway itself", f"curl -i {GATEWAY}/hello"),
+    ("two instances, balanced", f"curl {GATEWAY}/echo/anything?x=1"),
+    ("no key: 401", f"curl -i {GATEWAY}/private"),
+    ("a key, and a rate limit after five", f"curl -i -H 'x-api-key: {KEY}' {GATEWAY}/private"),
+    ("too slow for the route: 504", f"curl -i {GATEWAY}/slow"),
+    ("a WebSocket, if you have websocat", f"websocat {GATEWAY.replace('http', 'ws')}/ws"),
+    ("what the gateway counts", f"curl {ADMIN}/metrics"),
+)
+
+
+def main() -> int:
+    """Run the demo until Ctrl-C; the exit code."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="tidegate-demo-") as folder:
+        config = Path(folder) / "tidegate.yaml"
+        config.write_text(CONFIG, "utf-8")
+        ours = [sys.executable, "-m"]
+        children = [
+            subprocess.Popen([*ours, "tidegate.control.demo"], start_new_session=True),
+            subprocess.Popen([*ours, "tidegate", "run", "-c", str(config)], start_new_session=True),
+        ]
+        try:
+            if not wait_until_ready(children):
+                console.print("tidegate: the demo did not start; are the ports 8080, 9080, 8091 and 8092 free?")
+                return 1
+            table = Table("try", "with", title="tidegate demo", caption="Ctrl-C ends everything")
+            for what, command in TRY:
+                table.add_row(what, command)
+            console.print(table)
+            console.print(f"The config is {config}")
+            while all(child.poll() is None for child in children):
+                time.sleep(0.2)
+            console.print("tidegate: the demo ended by itself")
+            return 1
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            stop(children)
+
+
+def wait_until_ready(children: list[subprocess.Popen[bytes]]) -> bool:
+    """Whether the gateway answers through to a service within ``START``; False at once when a child has ended."""
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline and all(child.poll() is None for child in children):
+        try:
+            with urllib.request.urlopen(f"{GATEWAY}/echo", timeout=1) as answer:
+                if answer.status == 200:
+                    return True
+        except (OSError, urllib.error.URLError):
+            pass
+        time.sleep(0.1)
+    return False
+
+
+def stop(children: list[subprocess.Popen[bytes]]) -> None:
+    """End *children*, the gateway first; what does not end within 5 s is killed."""
+    for child in reversed(children):
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+# -- the services ------------------------------------------------------------------------------------------------------
+
+
+async def serve(ports: tuple[int, ...] = PORTS) -> None:
+    """One small HTTP service on each of *ports*, until cancelled."""
+    servers = [
+        await asyncio.start_server(lambda r, w, p=port: converse(r, w, p), "127.0.0.1", port, limit=MAX_HEAD)
+        for port in ports
+    ]
+    async with asyncio.TaskGroup() as group:
+        for server in servers:
+            group.create_task(server.serve_forever())
+
+
+async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    """All requests of one connection."""
+    try:
+        while await answer_one(reader, writer, port):
+            pass
+    except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        pass
+    finally:
+        writer.close()
+
+
+async def answer_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> bool:
+    """One request and its answer; whether the connection goes on."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.split("\r\n")
+    method, target, _ = first.split(" ")
+    fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    path = target.partition("?")[0]
+    if path == "/ws" and fields.get("upgrade", "").lower() == "websocket":
+        await echo_websocket(reader, writer, fields.get("sec-websocket-key", ""))
+        return False
+    body = await read_body(reader, fields)
+    if path == "/slow":
+        await asyncio.sleep(3)
+    said = {"instance": port, "method": method, "target": target, "fields": fields, "body": body.decode("latin-1")}
+    content = json.dumps(said, indent=1).encode() + b"\n"
+    writer.write(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(content)
+        + (b"" if method == "HEAD" else content)
+    )
+    await writer.drain()
+    return fields.get("connection", "").lower() != "close"
+
+
+async def read_body(reader: asyncio.StreamReader, fields: dict[str, str]) -> bytes:
+    """The body of a request, up to ``MAX_BODY``. ``ValueError`` for more."""
+    if fields.get("transfer-encoding", "").lower() == "chunked":
+        body = b""
+        while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+            if len(body) + size > MAX_BODY:
+                raise ValueError("too large")
+            body += await reader.readexactly(size)
+            await reader.readexactly(2)
+        while await reader.readuntil(b"\r\n") != b"\r\n":
+            pass
+        return body
+    length = int(fields.get("content-length", "0"))
+    if length > MAX_BODY:
+        raise ValueError("too large")
+    return await reader.readexactly(length)
+
+
+async def echo_websocket(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
+    """Send every message back (RFC 6455), until the client closes."""
+    accept = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
+    writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        b"sec-websocket-accept: " + base64.b64encode(accept) + b"\r\n\r\n"
+    )
+    while True:
+        first, second = await reader.readexactly(2)
+        length = second & 0x7F
+        if length > 125:
+            length = int.from_bytes(await reader.readexactly(2 if length == 126 else 8), "big")
+        if length > MAX_BODY or not second & 0x80:
+            return
+        mask = await reader.readexactly(4)
+        data = bytes(byte ^ mask[i % 4] for i, byte in enumerate(await reader.readexactly(length)))
+        code = first & 0x0F
+        # A ping (9) is answered by a pong (10); pongs need no answer; a close (8) is sent back and ends it.
+        if code != 10:
+            writer.write(bytes([first & 0xF0 | (10 if code == 9 else code)]) + frame_length(length) + data)
+            await writer.drain()
+        if code == 8:
+            return
+
+
+def frame_length(length: int) -> bytes:
+    """The length field of an unmasked frame."""
+    if length < 126:
+        return bytes([length])
+    return b"\x7e" + length.to_bytes(2, "big") if length < 65536 else b"\x7f" + length.to_bytes(8, "big")
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(serve())
+    except KeyboardInterrupt:
+        pass

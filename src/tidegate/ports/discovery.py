@@ -20,7 +20,8 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Discovery(Protocol):
-    """Built once per upstream in control as ``Class(config)``."""
+    """Built once per upstream in control as ``Class(config, targets)``: *targets* are the upstream's, each a ``Found``
+    whose address is still the host as written."""
 
     async def find(self) -> tuple[list[Found], float]:
         """The endpoints now, and the seconds after which to ask again (1-300)."""

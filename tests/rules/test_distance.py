@@ -1,6 +1,6 @@
 import pytest
 
-from tidegate.rules.distance import CUTS, LATENCY_CUTS, band, great_circle, read_place
+from tidegate.rules.distance import CUTS, FARTHEST, LATENCY_CUTS, band, great_circle, read_place
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_great_circles(a: tuple[float, float], b: tuple[float, float], kilometre
 def test_bands_end_at_500_2000_and_6000_km_s11_8() -> None:
     assert [band(km) for km in (0, 500, 500.1, 2000, 2001, 6000, 6001, 20_000)] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert [band(s, LATENCY_CUTS) for s in (-1.0, 0.005, 0.006, 0.06, 1.0)] == [0, 0, 1, 2, 3]
-    assert len(CUTS) == len(LATENCY_CUTS)
+    assert len(CUTS) == len(LATENCY_CUTS) == FARTHEST
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ Place = tuple[float, float]
 
 EARTH_RADIUS: Final = 6371.0
 """Kilometres, the mean."""
-CUTS: Final = (500.0, 2000.0, 6000.0)
+CUTS: Final[tuple[float, ...]] = (500.0, 2000.0, 6000.0)
 """Kilometres: same region, same part of a continent, same side of an ocean."""
-LATENCY_CUTS: Final = (0.005, 0.020, 0.060)
+LATENCY_CUTS: Final[tuple[float, ...]] = (0.005, 0.020, 0.060)
 """Seconds over the best average: what light in glass needs for ``CUTS``, there and back."""
-FARTHEST: Final = len(CUTS)
+FARTHEST: Final = 3
+"""The band beyond the last cut, and of places unknown."""
 
 
 def great_circle(a: Place, b: Place) -> float:

@@ -53,7 +53,7 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-@app.command(name="run")
+@app.command(name="run", sort_key=1)
 def run_(
     *,
     config: Config = None,
@@ -89,7 +89,7 @@ def run_(
     return int(supervisor.run(path, workers, data, test_profile))
 
 
-@app.command
+@app.command(sort_key=2)
 def check(
     *, config: Config = None, quiet: Annotated[bool, Parameter(name=["-q", "--quiet"], negative="")] = False
 ) -> int:
@@ -121,7 +121,7 @@ def check(
     return 0
 
 
-@app.command
+@app.command(sort_key=3)
 def explain(
     method: str,
     url: str,
@@ -169,7 +169,7 @@ def explain(
     return 0
 
 
-@app.command
+@app.command(sort_key=7)
 def schema() -> int:
     """Print the JSON Schema of the config, for editors that complete and check it.
 
@@ -184,7 +184,7 @@ def schema() -> int:
     return 0
 
 
-@app.command
+@app.command(sort_key=5)
 def init(file: Path = DEFAULT, /) -> int:
     """Write a commented config to start from. A file that is there is never overwritten.
 
@@ -213,7 +213,7 @@ def init(file: Path = DEFAULT, /) -> int:
     return 0
 
 
-@app.command
+@app.command(sort_key=6)
 def demo() -> int:
     """Run a gateway in front of small services of its own, and print what to try. Ctrl-C ends everything.
 
@@ -228,7 +228,7 @@ def demo() -> int:
     return int(show.main())
 
 
-@app.command
+@app.command(sort_key=4)
 def reload(*, config: Config = None, data: Annotated[Path | None, Parameter(name="--data")] = None) -> int:
     """Have a running gateway take up its changed config. A bad one is refused whole, and the old one goes on.
 
@@ -254,7 +254,7 @@ def reload(*, config: Config = None, data: Annotated[Path | None, Parameter(name
     return int(remote.request(path, data))
 
 
-@app.command
+@app.command(sort_key=8)
 def version() -> int:
     """Print the version."""
     print(f"tidegate {__version__}")

@@ -25,9 +25,9 @@ Written by `python -m tidegate.assembly.reference` from the models in `assembly/
 part; do not edit it here.
 
 Durations are written `500ms 1s 5m 1h`, sizes `512B 64KiB 10MiB`, rates `100/s 600/m`, shares in percent without a sign.
-`${NAME}` stands for a variable of the environment, `${NAME:-default}` gives a default, `${file:/path}` reads a file, and
-`$${` is a literal `${`. Unknown keys, wrong types and names that lead nowhere are refused with file and line. Paths are
-relative to the config file. Ids like S3.1 name the rows of the design that own a meaning.
+`${NAME}` stands for a variable of the environment, `${NAME:-default}` gives a default, `${file:/path}` reads a file,
+and `$${` is a literal `${`. Unknown keys, wrong types and names that lead nowhere are refused with file and line. Paths
+are relative to the config file. Ids like S3.1 name the rows of the design that own a meaning.
 """
 
 

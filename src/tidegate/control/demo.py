@@ -17,13 +17,14 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 PORTS: Final = (8091, 8092)
 """Where the two instances of the demo service listen, on loopback."""
-GATEWAY: Final = "http://127.0.0.1:8080"
-ADMIN: Final = "http://127.0.0.1:9080"
+GATEWAY: Final = "127.0.0.1:8080"
+ADMIN: Final = "127.0.0.1:9080"
 KEY: Final = "demo-key-for-curl"
 START: Final = 10.0
 """Seconds the gateway may take until it is ready."""
@@ -33,8 +34,8 @@ MAX_BODY: Final = 1 << 20
 
 CONFIG: Final = f"""\
 name: demo
-listeners: [{{address: 127.0.0.1:8080}}]
-admin: {{address: 127.0.0.1:9080}}
+listeners: [{{address: "{GATEWAY}"}}]
+admin: {{address: "{ADMIN}"}}
 data: ./data
 workers: 2
 upstreams:
@@ -67,13 +68,13 @@ routes:
 """
 
 TRY: Final = (
-    ("an answer of the gateway itself", f"curl -i {GATEWAY}/hello"),
-    ("two instances, balanced", f"curl {GATEWAY}/echo/anything?x=1"),
-    ("no key: 401", f"curl -i {GATEWAY}/private"),
-    ("a key, and a rate limit after five", f"curl -i -H 'x-api-key: {KEY}' {GATEWAY}/private"),
-    ("too slow for the route: 504", f"curl -i {GATEWAY}/slow"),
-    ("a WebSocket, if you have websocat", f"websocat {GATEWAY.replace('http', 'ws')}/ws"),
-    ("what the gateway counts", f"curl {ADMIN}/metrics"),
+    ("an answer of the gateway itself", f"curl -i http://{GATEWAY}/hello"),
+    ("two instances, balanced", f"curl http://{GATEWAY}/echo/anything?x=1"),
+    ("no key: 401", f"curl -i http://{GATEWAY}/private"),
+    ("a key, and a rate limit after five", f"curl -i -H 'x-api-key: {KEY}' http://{GATEWAY}/private"),
+    ("too slow for the route: 504", f"curl -i http://{GATEWAY}/slow"),
+    ("a WebSocket, if you have websocat", f"websocat ws://{GATEWAY}/ws"),
+    ("what the gateway counts", f"curl http://{ADMIN}/metrics"),
 )
 
 
@@ -115,7 +116,7 @@ def wait_until_ready(children: list[subprocess.Popen[bytes]]) -> bool:
     deadline = time.monotonic() + START
     while time.monotonic() < deadline and all(child.poll() is None for child in children):
         try:
-            with urllib.request.urlopen(f"{GATEWAY}/echo", timeout=1) as answer:
+            with urllib.request.urlopen(f"http://{GATEWAY}/echo", timeout=1) as answer:
                 if answer.status == 200:
                     return True
         except (OSError, urllib.error.URLError):
@@ -141,16 +142,13 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
 
 async def serve(ports: tuple[int, ...] = PORTS) -> None:
     """One small HTTP service on each of *ports*, until cancelled."""
-    servers = [
-        await asyncio.start_server(lambda r, w, p=port: converse(r, w, p), "127.0.0.1", port, limit=MAX_HEAD)
-        for port in ports
-    ]
+    servers = [await asyncio.start_server(partial(converse, port), "127.0.0.1", port, limit=MAX_HEAD) for port in ports]
     async with asyncio.TaskGroup() as group:
         for server in servers:
             group.create_task(server.serve_forever())
 
 
-async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+async def converse(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """All requests of one connection."""
     try:
         while await answer_one(reader, writer, port):

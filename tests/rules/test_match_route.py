@@ -1,3 +1,4 @@
+import re
 import time
 
 import pytest
@@ -360,6 +361,8 @@ def slow(entries: list[RouteEntry], host: str, path: str, method: str, index: di
         elif e.kind == "template":
             found = simple_template_match(e.path, path)
             path_rank = None if found is None else (1, found)
+        elif e.kind == "regex":
+            path_rank = (2,) if re.fullmatch(e.path, path) else None
         else:
             stem = e.path.rstrip("/")
             path_rank = (3, -len(stem)) if path == stem or path.startswith(stem + "/") else None
@@ -374,8 +377,12 @@ def slow(entries: list[RouteEntry], host: str, path: str, method: str, index: di
         place = (min(host_ranks), path_rank, not e.methods)
         pool.append((place, set(e.headers), set(e.query), e))
     # GET serves HEAD, but not where an equal route names HEAD itself.
-    named = [(*same, None) for *same, e in pool if method in e.methods]
-    pool = [p for p in pool if method in p[3].methods or not p[3].methods or (*p[:3], None) not in named]
+    named = [(*same, e.path if e.kind == "regex" else "") for *same, e in pool if method in e.methods]
+    pool = [
+        (*same, e)
+        for *same, e in pool
+        if method in e.methods or not e.methods or (*same, e.path if e.kind == "regex" else "") not in named
+    ]
     if not pool:
         return tuple(sorted(allowed))
     return min(pool, key=lambda p: (*p[0], -len(p[1]), -len(p[2]), p[3].order))[3].name
@@ -386,6 +393,8 @@ plain_path = st.lists(segment, max_size=3).map(lambda parts: "/" + "/".join(part
 template_path = st.tuples(
     st.lists(st.sampled_from([*NAMES, "*"]), min_size=0, max_size=3), st.sampled_from(["a", "*", "**"])
 ).map(lambda t: "/" + "/".join([*t[0], t[1]]))
+regex_path = st.sampled_from(["/a/.*", "/a/?a", "/(a|b)", "/a/(a|b)/?", "/aa/b*.+", ".*/b", "/b/[^/]+"])
+paths = {"prefix": plain_path, "exact": plain_path, "template": template_path, "regex": regex_path}
 conditions = st.dictionaries(st.sampled_from("xy"), st.sampled_from("12"), max_size=2).map(lambda d: tuple(d.items()))
 
 
@@ -393,9 +402,9 @@ conditions = st.dictionaries(st.sampled_from("xy"), st.sampled_from("12"), max_s
 def route_tables(draw: st.DrawFn) -> list[RouteEntry]:
     table: list[RouteEntry] = []
     for order in range(draw(st.integers(1, 14))):
-        kind = draw(st.sampled_from(["prefix", "exact", "template"]))
+        kind = draw(st.sampled_from(["prefix", "exact", "template", "regex"]))
         e = RouteEntry(
-            f"r{order}", f"r{order}", draw(template_path if kind == "template" else plain_path), kind,  # type: ignore[arg-type]
+            f"r{order}", f"r{order}", draw(paths[kind]), kind,  # type: ignore[arg-type]
             tuple(draw(st.lists(st.sampled_from(["h", "x.h", "*.h", "*.x.h"]), max_size=2))),
             frozenset(draw(st.lists(st.sampled_from(["GET", "PUT", "HEAD"]), max_size=2))),
             draw(conditions), draw(conditions), order,

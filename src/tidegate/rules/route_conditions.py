@@ -56,13 +56,15 @@ class Shape:
     cells   values in the order of the names → method → candidate; the method ``""`` stands for any
     """
 
-    __slots__ = ("cells", "header_names", "kind", "query_names")
+    __slots__ = ("cells", "header_names", "kind", "methods", "query_names")
 
     def __init__(self, kind: int, header_names: tuple[str, ...], query_names: tuple[str, ...]) -> None:
         self.kind = kind
         self.header_names = header_names
         self.query_names = query_names
         self.cells: dict[tuple[str | None, ...], dict[str, Candidate]] = {}
+        self.methods: set[str] = set()
+        """Of all cells."""
 
     def find(
         self, method: str, index: dict[str, str], values: dict[str, str | None], announced: Set[str]
@@ -139,6 +141,7 @@ class Leaf:
             self.shapes.sort(key=_kind)
         values = tuple([value for _, value in headers] + [value for _, value in query])
         _fill(shape.cells.setdefault(values, {}), candidate, methods or {""})
+        shape.methods |= methods
         self.wants_query = self.wants_query or bool(query)
 
     def find(self, method: str, index: dict[str, str], query: str, announced: Set[str]) -> Candidate | None:
@@ -171,12 +174,8 @@ class Leaf:
         names: set[str] = set(self.by_method) if self.by_method is not None else set()
         if self.shapes is not None:
             values = first_values(query) if self.wants_query and query else _NO_VALUES
-            named = {method for shape in self.shapes for cell in shape.cells.values() for method in cell}
-            names.update(
-                method
-                for method in named
-                if any(shape.find(method, index, values, announced) is not None for shape in self.shapes)
-            )
+            for shape in self.shapes:
+                names.update(m for m in shape.methods if shape.find(m, index, values, announced) is not None)
         if "GET" in names:
             names.add("HEAD")
         return names

@@ -176,8 +176,8 @@ class Outlier:
             if not self.room(observed, seen):
                 seen.tripped = 0
                 continue
-            draw = (draw + GOLDEN) % 1.0
             ejections.append(self.eject(seen, reason, now, draw))
+            draw = (draw + GOLDEN) % 1.0
         return ejections
 
     def _roll(self, seen: Observed, now: float) -> None:

@@ -321,7 +321,7 @@ class Breaker:
         self.seen = newest
         state, since = newest & 7, (newest >> 3) / 1e6
         window = self.window
-        if window.mode != "auto" or state > OPEN or (state == window.state and since - window.since < SAME_CHANGE):
+        if window.state > OPEN or state > OPEN or (state == window.state and since - window.since < SAME_CHANGE):
             return
         window.move(state, since)
         self.published = window.generation

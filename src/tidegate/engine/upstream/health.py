@@ -175,9 +175,9 @@ class Health:
         ``connect``    no connection
         ``cancelled``  the client left, or the outcome says nothing: counts nowhere
         """
-        own = endpoint.own_active - 1
+        own = max(endpoint.own_active - 1, 0)
         endpoint.own_active = own
-        endpoint.active -= 1
+        endpoint.active = max(endpoint.active - 1, own)
         words = self.words
         slot = endpoint.slot
         if words is not None and slot >= 0:
@@ -495,8 +495,9 @@ class Health:
         return counts
 
     def carry_over(self, old: Health, now: float = -1.0) -> None:
-        """After a reload: go on with what *old* knew, by key (S23.2). The two share what they know of an endpoint, so
-        attempts that end on the old generation still count. Endpoints that *old* did not have start slowly."""
+        """After a reload: go on with what *old* knew, by key (S23.2). An endpoint that stays must be the same object in
+        both generations, so that attempts begun on the old one end on the new. Endpoints that *old* did not have start
+        slowly."""
         when = now if now >= 0.0 else self.born
         known = False
         for endpoint in self.endpoints:
@@ -504,11 +505,6 @@ class Health:
             if state is None:
                 continue
             known = True
-            before = state.endpoint
-            if before is not endpoint:
-                endpoint.active, endpoint.own_active = before.active, before.own_active
-                endpoint.average, endpoint.average_at = before.average, before.average_at
-                endpoint.load, endpoint.load_at = before.load, before.load_at
             self._place(state, endpoint)
             self.states[endpoint.key] = state
             if state.ramp_from >= 0.0:

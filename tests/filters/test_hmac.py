@@ -169,7 +169,7 @@ def test_an_unsafe_method_needs_a_nonce(tools: FakeTools) -> None:
 @pytest.mark.parametrize("wait", [False, True])
 def test_a_replay_is_401_on_every_worker(tools: FakeTools, wait: bool) -> None:
     filter_ = build(tools)
-    policy = tools.limits.policies["hmac-nonce"]
+    policy = tools.limits.policies["hmac-nonce-600"]
     policy.wait = wait
     assert (policy.spec.amount, policy.spec.per, policy.spec.on_store_error) == (1, 600.0, "deny")
     x = signed("DELETE", params=f';created={NOW};keyid="partner";nonce="n1"')
@@ -185,12 +185,12 @@ def test_a_replay_is_401_on_every_worker(tools: FakeTools, wait: bool) -> None:
 def test_a_bad_signature_spends_no_nonce(tools: FakeTools) -> None:
     filter_ = build(tools)
     is_401(filter_, signed("DELETE", sign=lambda m: bytes(32), params=f';created={NOW};keyid="partner";nonce="n"'))
-    assert tools.limits.policies["hmac-nonce"].taken == []
+    assert tools.limits.policies["hmac-nonce-600"].taken == []
 
 
 def test_nonces_that_cannot_be_checked_are_503(tools: FakeTools) -> None:
     filter_ = build(tools)
-    tools.limits.policies["hmac-nonce"].verdicts.append(Fault("limiter_unavailable"))
+    tools.limits.policies["hmac-nonce-600"].verdicts.append(Fault("limiter_unavailable"))
     fault = refused(filter_, signed("DELETE", params=f';created={NOW};keyid="partner";nonce="n1"'))
     assert fault.status == 503
 

@@ -105,10 +105,10 @@ class Hmac:
                 raise ValueError(f"hmac: the key {keyid!r} is no Ed25519, P-256 or RSA key of at least 2048 bits")
             self._keys[keyid] = (key, algorithm, signing.consumer)  # type: ignore[assignment]
         self._nobody = tools.token(32)
-        # A signature is accepted for a window on either side of its creation: a nonce is spent for both together.
-        self._nonces = tools.limits.policy(
-            LimitSpec("hmac-nonce", "rate", 1, per=max(600.0, 2 * config.window), on_store_error="deny")
-        )
+        # A signature is accepted for a window on either side of its creation: a nonce is spent for both together. The
+        # path is signed, so it cannot be replayed where another filter with another window stands.
+        life = max(600.0, 2 * config.window)
+        self._nonces = tools.limits.policy(LimitSpec(f"hmac-nonce-{life:g}", "rate", 1, life, on_store_error="deny"))
 
     # -- the head --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,142 @@
+# make run · test · check · bench · docs · new KIND NAME. What was done stays done: see .make/.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := .make/run
+DEV := .make/dev
+MARKS := .make
+PYTEST ?= $(BIN)/pytest
+TESTS ?= tests
+
+.PHONY: help run test check format bench wheel test-wheel test-all docs docs-check new debian clean
+
+help:
+	@echo "make run            start the demo gateway on this machine"
+	@echo "make test           all tests (TESTS=tests/rules for some)"
+	@echo "make check          what must pass before a change goes in: style, types, floors, tests, docs"
+	@echo "make format         lay out the code"
+	@echo "make bench          measure against nginx, HAProxy and Envoy, as far as they are installed"
+	@echo "make wheel          build the compiled wheel into dist/"
+	@echo "make test-wheel     the tests against that wheel"
+	@echo "make test-all       the tests on every Python from 3.11 that is installed"
+	@echo "make docs           write what is generated: config reference, schema"
+	@echo "make new KIND NAME  a new part and its twin test: make new filters my_filter"
+	@echo "make clean          remove what was built"
+
+# -- environment ------------------------------------------------------------------------------------------------------
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): pyproject.toml | $(VENV)/bin/python
+	@mkdir -p $(MARKS)
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+$(DEV): pyproject.toml | $(VENV)/bin/python
+	@mkdir -p $(MARKS)
+	@echo "== installing tidegate and its development tools"
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@ $(RUN)
+
+# The tests of behaviour next to other proxies want nginx; without it they are skipped and say so.
+debian: .make/debian
+.make/debian:
+	@mkdir -p $(MARKS)
+	@if command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ]; then \
+	  echo "== nginx is here"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "== installing nginx"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light; } \
+	    >.make/debian.log 2>&1 || echo "== nginx could not be installed (.make/debian.log): its tests are skipped"; \
+	else \
+	  echo "== no nginx, and no right to install it: its tests are skipped"; \
+	fi
+	@touch $@
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+run: $(RUN)
+	$(BIN)/tidegate demo
+
+test: $(DEV) .make/debian
+	@echo "== tests"
+	$(PYTEST) $(TESTS)
+
+check: $(DEV) .make/debian
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) $(TESTS)
+	@$(MAKE) --no-print-directory docs-check
+
+format: $(DEV)
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
+bench: $(RUN)
+	$(BIN)/tidegate bench
+
+# -- documents that are generated -------------------------------------------------------------------------------------
+
+docs: $(DEV)
+	@mkdir -p docs
+	$(BIN)/tidegate schema > docs/config.schema.json
+
+docs-check: $(DEV)
+	@mkdir -p $(MARKS)
+	@$(BIN)/tidegate schema > .make/config.schema.json
+	@cmp -s .make/config.schema.json docs/config.schema.json || { echo "docs/config.schema.json is old: make docs"; exit 1; }
+
+# -- wheels -----------------------------------------------------------------------------------------------------------
+
+SOURCES := $(shell find src -name '*.py' -o -name '*.typed' 2>/dev/null)
+
+wheel: .make/wheel
+.make/wheel: $(DEV) $(SOURCES) hatch_build.py
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist .
+	@touch $@
+
+test-wheel: .make/wheel
+	rm -rf .venv-wheel
+	$(BIN)/python -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet "$$(ls dist/*.whl)[dev]"
+	PYTHONSAFEPATH=1 .venv-wheel/bin/python -c 'import tidegate; assert "site-packages" in tidegate.__file__, tidegate.__file__'
+	PYTHONSAFEPATH=1 .venv-wheel/bin/pytest $(TESTS)
+
+test-all: .make/debian
+	@for python in python3.11 python3.12 python3.13 $(HOME)/.pyenv/versions/3.1[123].*/bin/python; do \
+	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	  case " $$seen " in *" $$version "*) continue;; esac; seen="$$seen $$version"; \
+	  echo "== Python $$version"; \
+	  [ -x .venv-$$version/bin/pytest ] || { $$python -m venv .venv-$$version && \
+	    .venv-$$version/bin/python -m pip install --quiet -e '.[dev]'; } || exit 1; \
+	  .venv-$$version/bin/pytest $(TESTS) || exit 1; \
+	done
+
+# -- new parts --------------------------------------------------------------------------------------------------------
+
+NEW := $(filter-out new,$(MAKECMDGOALS))
+ifeq ($(firstword $(MAKECMDGOALS)),new)
+KIND := $(word 1,$(NEW))
+NAME := $(word 2,$(NEW))
+CLASS := $(shell echo $(NAME) | sed -E 's/(^|_)([a-z])/\U\2/g')
+$(NEW): ; @:
+endif
+
+new:
+	@case "$(KIND)" in filters|balancers|discoveries|sinks) ;; *) echo "make new filters|balancers|discoveries|sinks NAME"; exit 2;; esac
+	@echo "$(NAME)" | grep -Eq '^[a-z][a-z0-9_]{0,62}$$' || { echo "a name is lower case, with underscores: make new $(KIND) my_part"; exit 2; }
+	@[ ! -e src/tidegate/$(KIND)/$(NAME).py ] || { echo "src/tidegate/$(KIND)/$(NAME).py is there already"; exit 1; }
+	@mkdir -p tests/$(KIND)
+	@sed -e 's/NAME/$(NAME)/g' -e 's/CLASS/$(CLASS)/g' tests/house/templates/$(KIND).txt > src/tidegate/$(KIND)/$(NAME).py
+	@sed -e 's/NAME/$(NAME)/g' -e 's/CLASS/$(CLASS)/g' tests/house/templates/test_$(KIND).txt > tests/$(KIND)/test_$(NAME).py
+	@echo "src/tidegate/$(KIND)/$(NAME).py and tests/$(KIND)/test_$(NAME).py: write on"
+
+clean:
+	rm -rf .make build dist .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +

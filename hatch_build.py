@@ -1,0 +1,93 @@
+"""Build hook: a wheel carries compiled rooms where a C compiler is found (ARCHITECTURE 11, Build).
+
+``exchange wire rules ports engine`` are compiled by mypyc, file by file, save the modules of ``INTERPRETED``. With
+``TIDEGATE_PURE`` set, or without a compiler, the wheel is pure and says so. An editable install is always interpreted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOMS = ("exchange", "wire", "rules", "ports", "engine")
+
+INTERPRETED = {
+    "ports/authority.py": "msgspec structs",
+    "ports/consumers.py": "msgspec structs",
+    "ports/discovery.py": "msgspec structs",
+    "ports/settings.py": "pydantic types; read at load only",
+    "engine/sides.py": "two bases: mypyc takes traits only",
+    "engine/downstream/http1_connection.py": "two bases: mypyc takes traits only",
+    "engine/upstream/http1_client.py": "two bases: mypyc takes traits only",
+}
+"""Files of those rooms that stay interpreted, and why."""
+
+OPTIONS = ("--ignore-missing-imports", "--python-version", f"{sys.version_info[0]}.{sys.version_info[1]}")
+
+
+def modules(package: Path) -> list[str]:
+    """Files to compile, relative to the folder that holds *package*."""
+    found = []
+    for room in ROOMS:
+        for file in sorted((package / room).rglob("*.py")):
+            name = file.relative_to(package).as_posix()
+            if file.name != "__init__.py" and name not in INTERPRETED:
+                found.append(f"{package.name}/{name}")
+    return found
+
+
+def compiler() -> str | None:
+    """The C compiler Python was built for, or any other one."""
+    wanted = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    return next((name for name in (wanted, "cc", "gcc", "clang") if shutil.which(name)), None)
+
+
+class CustomBuildHook(BuildHookInterface[Any]):
+    """Compiles a copy of the package, and adds the results to the wheel."""
+
+    def dependencies(self) -> list[str]:
+        """What the build needs besides hatchling: the types of what the rooms import count too."""
+        if self.target_name != "wheel" or os.environ.get("TIDEGATE_PURE") or compiler() is None:
+            return []
+        return ["mypy[mypyc]>=1.18", "setuptools", "msgspec", "pydantic", "types-PyYAML"]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if self.target_name != "wheel" or version == "editable":
+            return
+        if os.environ.get("TIDEGATE_PURE"):
+            self.app.display_info("tidegate: pure wheel, because TIDEGATE_PURE is set")
+            return
+        if compiler() is None:
+            self.app.display_warning("tidegate: pure wheel, because no C compiler was found")
+            return
+        work = Path(self.root) / "build" / "compiled"
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(Path(self.root) / "src" / "tidegate", work / "tidegate", ignore=shutil.ignore_patterns("*.so"))
+        names = modules(work / "tidegate")
+        self.app.display_waiting(f"tidegate: compiling {len(names)} modules")
+        self._compile(work, names)
+        for library in sorted(work.rglob("*.so")):
+            if "build" not in library.relative_to(work).parts:
+                build_data["force_include"][str(library)] = library.relative_to(work).as_posix()
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+    def _compile(self, work: Path, names: list[str]) -> None:
+        """Run mypyc in a process of its own: setuptools changes folder and arguments."""
+        script = (
+            "from setuptools import setup\n"
+            "from mypyc.build import mypycify\n"
+            f"setup(name='tidegate', ext_modules=mypycify({[*OPTIONS, *names]!r}, opt_level='3', debug_level='0'),\n"
+            f"      script_args=['build_ext', '--inplace', '--parallel', '{os.cpu_count() or 1}'])\n"
+        )
+        (work / "compile.py").write_text(script)
+        done = subprocess.run([sys.executable, "compile.py"], cwd=work, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"mypyc refused; TIDEGATE_PURE=1 builds without it\n{done.stdout}\n{done.stderr}")

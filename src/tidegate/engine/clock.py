@@ -109,14 +109,6 @@ class Wheel:
         return wait
 
 
-def monotonic() -> float:
-    return time.monotonic()
-
-
-def wall() -> float:
-    return time.time()
-
-
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS: Final = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
-from tidegate.engine.clock import monotonic
 from tidegate.engine.downstream.listener import Listener
 from tidegate.engine.guard import Guard
 from tidegate.engine.lanes.copies import Copies
@@ -133,7 +132,7 @@ class Engine:
         if self.closed:
             return
         runtime = self.running()
-        now = monotonic()
+        now = self.tools.clock()
         runtime.loop.call_later(TICK, self._tick)
         runtime.wheel.tick(now)
         for upstream in runtime.upstreams.values():
@@ -212,7 +211,9 @@ class Engine:
         metrics.gauge("connections", ("listener", "state"), self._connections)
         metrics.gauge("loop_lag_seconds", (), lambda: {(): self.guard.lag})
         metrics.gauge(
-            "retry_budget_left", ("upstream",), lambda: {(n,): u.budget.left(monotonic()) for n, u in upstreams.items()}
+            "retry_budget_left",
+            ("upstream",),
+            lambda: {(n,): u.budget.left(self.tools.clock()) for n, u in upstreams.items()},
         )
         metrics.gauge("queue_depth", ("upstream",), lambda: {(n,): u.admission.waiting for n, u in upstreams.items()})
         metrics.gauge(
@@ -235,7 +236,7 @@ class Engine:
     def _endpoints(self) -> dict[tuple[str, ...], float]:
         found: dict[tuple[str, ...], float] = {}
         for name, upstream in self.running().upstreams.items():
-            usable = sum(1 for line in upstream.health.explain(monotonic()) if line.get("usable"))
+            usable = sum(1 for line in upstream.health.explain(self.tools.clock()) if line.get("usable"))
             found[(name, "usable")] = usable
             found[(name, "unusable")] = len(upstream.endpoints) - usable
         return found
@@ -248,5 +249,5 @@ class Engine:
         """For ``/api/v1/status``: why each endpoint is used or not, breaker, queue and pools."""
         if self.runtime is None:
             return {}
-        now = monotonic()
+        now = self.tools.clock()
         return {name: upstream.explain(now) for name, upstream in self.runtime.upstreams.items()}

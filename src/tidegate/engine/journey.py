@@ -79,7 +79,7 @@ async def journey(
             else:
                 request_timeout = timeouts.request
             client.set_deadline(x.started + request_timeout)
-            if "x-request-timeout" in index and set_deadline(x, runtime.now(), request_timeout):
+            if "x-request-timeout" in index and set_deadline(x, runtime.clock(), request_timeout):
                 client.shortened = True
                 client.set_deadline(x.deadline)
             else:
@@ -128,7 +128,7 @@ async def journey(
         if not client.head_sent:
             x.status = 499
     except Exception as error:
-        # A defect of ours or of a part: the client gets a typed answer, the log gets the traceback, the gateway goes on.
+        # A defect of ours or of a part: a typed answer for the client, the traceback for the log, and on it goes.
         runtime.report(error)
         refund(x)
         defect = Fault("upstream_unavailable", "The gateway could not serve this request.", reason="internal",
@@ -144,7 +144,7 @@ async def journey(
         if x.releases is not None:
             for release in x.releases:
                 release()
-        seconds = runtime.now() - x.started
+        seconds = runtime.clock() - x.started
         if stats is not None:
             stats.in_flight -= 1
             stats.count(x.method if x.method in plan.methods else "other", x.status, seconds)
@@ -188,5 +188,3 @@ def note_fault(runtime: Runtime, x: Exchange, fault: Fault) -> None:
     x.reason = fault.reason
     x.flag = fault.flag
     runtime.metrics.add("rejects_total", (fault.code,), ("code",))
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -26,6 +25,10 @@ class Runtime:
     def __init__(self, tools: EngineTools, row: Row | None, workers: int, plan: Plan) -> None:
         self.tools = tools
         self.loop = tools.loop
+        self.clock = tools.clock
+        """Monotonic seconds."""
+        self.wall = tools.wall
+        """Seconds since the epoch."""
         self.steps = tools.steps
         self.wheel = tools.wheel
         self.metrics = tools.metrics
@@ -70,7 +73,7 @@ class Runtime:
             return False
         own = len(self.connections)
         row.set_connections(own)
-        now = time.monotonic()
+        now = self.clock()
         if now >= self.mean_at:
             self.mean_at = now + MEAN_EACH
             counts = row.segment.connections()
@@ -88,12 +91,6 @@ class Runtime:
         row = self.row
         if row is not None:
             row.set_working_on(0)
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def wall(self) -> float:
-        return time.time()
 
     def report(self, error: BaseException) -> None:
         self.tools.report(error)

@@ -91,5 +91,3 @@ class ClientSide(AnswerSink, BodySource):
     def start_tunnel(self, head: ResponseHead, other: Any) -> bytes:
         """Send the 101 and hand every later byte to ``other.from_client``; returns what has already come."""
         raise NotImplementedError
-
-

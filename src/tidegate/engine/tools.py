@@ -45,8 +45,12 @@ class EngineTools:
         consumers: Consumers,
         limits: Limits,
         key_sets: KeySets | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.loop = loop
+        self.clock = clock
+        self.wall = wall
         self.config_folder = config_folder
         self.data_folder = data_folder
         self.consumers = consumers
@@ -54,7 +58,7 @@ class EngineTools:
         self.key_sets = key_sets
         self.random = Random(int.from_bytes(os.urandom(16), "big"))
         self.steps = Steps(self.report)
-        self.wheel = Wheel(self.steps, time.monotonic(), self.report)
+        self.wheel = Wheel(self.steps, clock(), self.report)
         self.metrics = Metrics()
         self.upstreams: dict[str, Any] = {}
         """name → ``engine.upstream.upstream.Upstream``, filled by the engine."""
@@ -92,14 +96,14 @@ class EngineTools:
 
     def log(self, level: str, event: str, **fields: object) -> None:
         """One JSON line on stderr, as long as the allowance lasts; lost lines are counted in the next."""
-        now = time.monotonic()
+        now = self.clock()
         self.log_allowance = min(float(LOG_BURST), self.log_allowance + (now - self.log_at) * LOG_RATE)
         self.log_at = now
         if self.log_allowance < 1.0:
             self.log_lost += 1
             return
         self.log_allowance -= 1.0
-        line: dict[str, object] = {"ts": round(time.time(), 3), "level": level, "event": event, "pid": os.getpid()}
+        line: dict[str, object] = {"ts": round(self.wall(), 3), "level": level, "event": event, "pid": os.getpid()}
         if self.log_lost:
             line["lost"] = self.log_lost
             self.log_lost = 0
@@ -142,10 +146,10 @@ class PartTools:
         self.upstream = scope.removeprefix("upstream/")
 
     def now(self) -> float:
-        return time.monotonic()
+        return self.base.clock()
 
     def wall(self) -> float:
-        return time.time()
+        return self.base.wall()
 
     def random(self) -> float:
         return self.base.random.random()
@@ -158,7 +162,7 @@ class PartTools:
         return os.urandom(size)
 
     async def sleep(self, seconds: float) -> None:
-        await self.base.wheel.sleep(time.monotonic() + seconds)
+        await self.base.wheel.sleep(self.base.clock() + seconds)
 
     async def offload(self, work: Callable[..., Any], *arguments: Any, pool: str = "default", size: int = 4) -> Any:
         return await self.base.offload(work, arguments, pool, size)

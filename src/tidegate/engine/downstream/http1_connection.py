@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
-from tidegate.engine.clock import NEVER, Timer, monotonic, wall
+from tidegate.engine.clock import NEVER, Timer
 from tidegate.engine.journey import journey
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
@@ -106,7 +106,7 @@ class Http1Connection(ClientSide):
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self.peer = self.listener.peer_of(transport)
         self.runtime.connections.add(self)
-        self.runtime.wheel.set(self.timer, monotonic() + self.runtime.plan.limits.keep_alive)
+        self.runtime.wheel.set(self.timer, self.runtime.clock() + self.runtime.plan.limits.keep_alive)
 
     # -- what is received --------------------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class Http1Connection(ClientSide):
                         return
                     if not self.begun:
                         self.begun = True  # its ten seconds run from its first byte (S3.6)
-                        runtime.wheel.set(self.timer, monotonic() + runtime.plan.limits.head_timeout)
+                        runtime.wheel.set(self.timer, self.runtime.clock() + runtime.plan.limits.head_timeout)
                     self.buffer = data
                     return
                 self.checked = 0
@@ -165,9 +165,9 @@ class Http1Connection(ClientSide):
     def _begin(self, head: RequestHead, rest: bytes) -> None:
         """A request has arrived: send it on its journey."""
         runtime = self.runtime
-        now = monotonic()
+        now = self.runtime.clock()
         assert self.peer is not None
-        x = Exchange(self.peer, head, now, wall())
+        x = Exchange(self.peer, head, now, self.runtime.wall())
         self.x = x
         limits = runtime.plan.limits
         self.requests += 1
@@ -306,7 +306,7 @@ class Http1Connection(ClientSide):
             self.continued = True
             self.transport.write(CONTINUE)
             self.marked = 0
-            self.runtime.wheel.set(self.timer, monotonic() + self.runtime.plan.limits.body_rate_window)
+            self.runtime.wheel.set(self.timer, self.runtime.clock() + self.runtime.plan.limits.body_rate_window)
 
     def close_after(self, close: bool) -> None:
         if close:
@@ -423,7 +423,7 @@ class Http1Connection(ClientSide):
         if self.source is not None:
             self.source.pause_source()
         self.unsent = self.transport.get_write_buffer_size()
-        self.runtime.wheel.set(self.timer, monotonic() + self.runtime.plan.limits.stuck_client)
+        self.runtime.wheel.set(self.timer, self.runtime.clock() + self.runtime.plan.limits.stuck_client)
 
     def resume_writing(self) -> None:
         self.full = False
@@ -447,7 +447,7 @@ class Http1Connection(ClientSide):
             self.marked = self.body.received if self.body is not None else 0
             self.transport.resume_reading()
             if self.reading == BODY:
-                self.runtime.wheel.set(self.timer, monotonic() + self.runtime.plan.limits.body_rate_window)
+                self.runtime.wheel.set(self.timer, self.runtime.clock() + self.runtime.plan.limits.body_rate_window)
 
     def ask_state(self) -> None:
         """A paused socket hears no FIN and no RST: ask the kernel (TCP_INFO; 1 is ESTABLISHED)."""
@@ -468,7 +468,7 @@ class Http1Connection(ClientSide):
         self.runtime.wheel.set(self.deadline, when)
 
     def watch_idle(self, seconds: float, total: float) -> None:
-        now = monotonic()
+        now = self.runtime.clock()
         self.idle = seconds
         self.heard_at = now
         if total and self.x is not None:
@@ -476,13 +476,13 @@ class Http1Connection(ClientSide):
         self.runtime.wheel.set(self.deadline, min(now + seconds, self.total_at))
 
     def heard(self) -> None:
-        self.heard_at = monotonic()
+        self.heard_at = self.runtime.clock()
 
     def _on_deadline(self) -> None:
         stepper = self.stepper
         if stepper is None:
             return
-        now = monotonic()
+        now = self.runtime.clock()
         if self.idle > 0.0:
             due = min(self.heard_at + self.idle, self.total_at)
             if due > now and not self.full:
@@ -502,7 +502,7 @@ class Http1Connection(ClientSide):
     def _on_timer(self) -> None:
         runtime = self.runtime
         limits = runtime.plan.limits
-        now = monotonic()
+        now = self.runtime.clock()
         reading = self.reading
         if self.full:
             self._watch_stuck(now)
@@ -521,9 +521,7 @@ class Http1Connection(ClientSide):
                 return
             window = limits.body_rate_window
             if body.received - self.marked < limits.body_rate * window:
-                self._body_fault(
-                    Fault("request_timeout", "The request body came too slowly.", side=CLIENT, close=True)
-                )
+                self._body_fault(Fault("request_timeout", "The request body came too slowly.", side=CLIENT, close=True))
                 return
             self.marked = body.received
             runtime.wheel.set(self.timer, now + window)
@@ -572,7 +570,7 @@ class Http1Connection(ClientSide):
             self.reading = DRAIN
             self.drained = 0
             self.resume_source()
-            self.runtime.wheel.set(self.timer, monotonic() + DRAIN_TIME)
+            self.runtime.wheel.set(self.timer, self.runtime.clock() + DRAIN_TIME)
             return
         self._next(self.buffer)
 
@@ -584,7 +582,7 @@ class Http1Connection(ClientSide):
         self.buffer = rest
         if self.paused:
             self.resume_source()
-        self.runtime.wheel.set(self.timer, monotonic() + self.runtime.plan.limits.keep_alive)
+        self.runtime.wheel.set(self.timer, self.runtime.clock() + self.runtime.plan.limits.keep_alive)
         if rest and not self.parsing:
             self.buffer = b""
             self._read_heads(rest)
@@ -601,7 +599,7 @@ class Http1Connection(ClientSide):
         if plan.sinks and self.peer is not None:
             peer = self.peer
             record = Record(
-                ts=wall(), request_id="", method="", host="", path="", status=fault.status, duration_us=0,
+                ts=self.runtime.wall(), request_id="", method="", host="", path="", status=fault.status, duration_us=0,
                 listener=peer.listener, peer_ip=peer.peer_ip, client_ip=peer.peer_ip, generation=plan.generation,
                 code=fault.code, reason=fault.reason, flag=fault.flag,
             )  # fmt: skip
@@ -619,7 +617,7 @@ class Http1Connection(ClientSide):
             self.resume_source()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-            self.runtime.wheel.set(self.timer, monotonic() + LINGER_TIME)
+            self.runtime.wheel.set(self.timer, self.runtime.clock() + LINGER_TIME)
         else:
             self.transport.close()
 

@@ -11,7 +11,6 @@ import socket
 import ssl
 from typing import Any, Final
 
-from tidegate.engine.clock import monotonic
 from tidegate.engine.downstream.http1_connection import Http1Connection
 from tidegate.engine.downstream.tls import server_context
 from tidegate.engine.runtime import Runtime
@@ -161,12 +160,14 @@ class Listener:
     async def _read_proxy(self, sock: socket.socket) -> Announced:
         """Look at the first bytes without taking them, then take exactly the header (S4.5). Raises Fault or OSError."""
         loop = self.runtime.loop
-        until = monotonic() + PROXY_WAIT
+        until = self.runtime.clock() + PROXY_WAIT
         seen = 0
-        while monotonic() < until:
+        while self.runtime.clock() < until:
             ready = loop.create_future()
             loop.add_reader(sock.fileno(), lambda f=ready: None if f.done() else f.set_result(None))
-            timer = loop.call_later(until - monotonic(), lambda f=ready: None if f.done() else f.set_result(None))
+            timer = loop.call_later(
+                until - self.runtime.clock(), lambda f=ready: None if f.done() else f.set_result(None)
+            )
             try:
                 await ready
             finally:

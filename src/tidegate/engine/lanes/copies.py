@@ -36,7 +36,7 @@ class Copies:
         steps = self.runtime.steps
         stepper = Stepper(steps, self._travel(target, method, path, fields, body, timeout))
         timer = Timer(stepper.cancel)
-        self.runtime.wheel.set(timer, self.runtime.now() + timeout)
+        self.runtime.wheel.set(timer, self.runtime.clock() + timeout)
         steps.go(stepper)
         return True
 
@@ -47,7 +47,7 @@ class Copies:
         try:
             raw, _, query = path.partition("?")
             head = RequestHead(method, path, 11, fields, dict(fields), len(body) or NO_BODY)
-            x = Exchange(Peer("", ""), head, runtime.now(), runtime.wall())
+            x = Exchange(Peer("", ""), head, runtime.clock(), runtime.wall())
             x.upstream_path, x.upstream_query = raw, query
             x.deadline = x.started + timeout
             carried: RequestBody | None = None
@@ -59,7 +59,7 @@ class Copies:
             try:
                 await reached.connection.relay(AnswerSink())
             finally:
-                reached.done(runtime.now(), "")
+                reached.done(runtime.clock(), "")
         except Fault:
             runtime.metrics.add("mirror_failures_total", (upstream.plan.name,), ("upstream",))
         finally:

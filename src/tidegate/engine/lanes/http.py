@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.engine.upstream.gatherer import Gatherer, too_large_answer
 from tidegate.engine.lanes.respond import send_answer
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
@@ -12,6 +11,7 @@ from tidegate.engine.sides import ClientSide
 from tidegate.engine.steps import in_task
 from tidegate.engine.upstream.attempts import Reached, reach
 from tidegate.engine.upstream.batching import reach_in_batch
+from tidegate.engine.upstream.gatherer import Gatherer, too_large_answer
 from tidegate.engine.upstream.hedge import reach_hedged
 from tidegate.engine.upstream.upstream import Upstream
 from tidegate.exchange.exchange import Exchange
@@ -70,12 +70,12 @@ async def serve_from(
     """One upstream: a place in its bulkhead, the attempts, the answer."""
     upstream: Upstream = runtime.upstreams[name]
     x.upstream = name
-    now = runtime.now()
+    now = runtime.clock()
     admission = upstream.admission
     place = admission.enter(x, now)
     if place is not None:
         await place
-    entered = runtime.now()
+    entered = runtime.clock()
     seconds = -1.0
     timed_out = False
     try:
@@ -87,23 +87,23 @@ async def serve_from(
             reached = await reach_hedged(runtime, upstream, route, x, fields, body, client)
         else:
             reached = await reach(runtime, upstream, route, x, fields, body, client)
-        seconds = runtime.now() - entered
+        seconds = runtime.clock() - entered
         if isinstance(reached, Answer):
             send_answer(client, x, route, reached)
             return
         if plan.fallback and 502 <= reached.head.status <= 504:
             fallback = find_status_fallback(plan.fallback, reached.head.status)
             if fallback is not None:
-                reached.done(runtime.now(), "")
+                reached.done(runtime.clock(), "")
                 raise Fault("bad_upstream", "The upstream answered with an error.", reason=str(reached.head.status))
         await answer(runtime, client, route, x, reached)
     except Fault as fault:
         if fault.code == "upstream_timeout" and fault.reason != "connect_timeout":
             timed_out = True
-            seconds = runtime.now() - entered
+            seconds = runtime.clock() - entered
         raise
     finally:
-        admission.leave(x, runtime.now(), seconds, timed_out)
+        admission.leave(x, runtime.clock(), seconds, timed_out)
 
 
 def upstream_fields(runtime: Runtime, upstream: Upstream, route: RoutePlan, x: Exchange) -> Fields:
@@ -113,7 +113,7 @@ def upstream_fields(runtime: Runtime, upstream: Upstream, route: RoutePlan, x: E
         for field_name, source in route.identity_fields:
             x.set_field(field_name, identity_value(x, source))
     if route.propagate_deadline:
-        x.set_field("x-request-timeout", f"{max(0.001, x.deadline - runtime.now() - 0.005):.3f}")
+        x.set_field("x-request-timeout", f"{max(0.001, x.deadline - runtime.clock() - 0.005):.3f}")
     host = x.upstream_host or upstream.host_for(x)
     return request_fields(x, runtime.hop_rules, host)
 
@@ -139,7 +139,7 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
     head = reached.head
     kind = "cancelled"
     try:
-        x.first_byte_at = runtime.now()
+        x.first_byte_at = runtime.clock()
         if head.body_length == NO_BODY and (x.method == "HEAD" or head.status == 304):
             head.body_length = announced_length(head.fields)
         head.fields = response_fields(head.fields)
@@ -176,7 +176,7 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
         connection.close()
         raise
     finally:
-        reached.done(runtime.now(), kind)
+        reached.done(runtime.clock(), kind)
 
 
 async def gathered(
@@ -272,5 +272,3 @@ def find_status_fallback(fallbacks: tuple[FallbackPlan, ...], status: int) -> Fa
         if str(status) in fallback.on:
             return fallback
     return None
-
-

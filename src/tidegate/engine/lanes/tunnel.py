@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tidegate.engine.clock import Timer, monotonic
+from tidegate.engine.clock import Timer
 from tidegate.engine.lanes.http import answer, choose_upstream, upstream_fields
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.sides import ClientSide
@@ -32,7 +32,7 @@ class WebSocketTunnel(Tunnel):
         self.connection: Http1Client | None = None
         self.up = FrameWatch()
         self.down = FrameWatch()
-        self.heard_at = monotonic()
+        self.heard_at = self.runtime.clock()
         self.over = Wait(runtime.steps)
         self.over.withdraw = self.shut
         self.timer = Timer(self._on_idle)
@@ -44,14 +44,14 @@ class WebSocketTunnel(Tunnel):
         self.connection = connection
         early = connection.taken()
         waiting = self.client.start_tunnel(head, self)
-        self.runtime.wheel.set(self.timer, monotonic() + IDLE)
+        self.runtime.wheel.set(self.timer, self.runtime.clock() + IDLE)
         if early:
             self.from_upstream(early)
         if waiting:
             self.from_client(waiting)
 
     def from_client(self, data: bytes) -> None:
-        self.heard_at = monotonic()
+        self.heard_at = self.runtime.clock()
         code = self.up.feed(data)
         if code:
             self._refuse(code)
@@ -61,7 +61,7 @@ class WebSocketTunnel(Tunnel):
             self.connection.transport.write(data)
 
     def from_upstream(self, data: bytes) -> None:
-        self.heard_at = monotonic()
+        self.heard_at = self.runtime.clock()
         code = self.down.feed(data)
         if code:
             self._refuse(code)
@@ -108,7 +108,7 @@ class WebSocketTunnel(Tunnel):
         self.shut()
 
     def _on_idle(self) -> None:
-        now = monotonic()
+        now = self.runtime.clock()
         due = self.heard_at + IDLE
         if due > now:
             self.runtime.wheel.set(self.timer, due)
@@ -135,7 +135,7 @@ async def serve(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Excha
     name = choose_upstream(route, x)
     upstream: Upstream = runtime.upstreams[name]
     x.upstream = name
-    place = upstream.admission.enter(x, runtime.now())
+    place = upstream.admission.enter(x, runtime.clock())
     if place is not None:
         await place
     try:
@@ -149,7 +149,7 @@ async def serve(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Excha
             return
         await through(runtime, route, x, reached, tunnel)
     finally:
-        upstream.admission.leave(x, runtime.now(), -1.0)
+        upstream.admission.leave(x, runtime.clock(), -1.0)
 
 
 async def through(
@@ -159,14 +159,14 @@ async def through(
     head = reached.head
     if (head.get("upgrade") or "").lower() != "websocket" or head.get("sec-websocket-accept") is None:
         reached.connection.close()
-        reached.done(runtime.now(), "gateway")
+        reached.done(runtime.clock(), "gateway")
         raise Fault("bad_upstream", "The upstream's upgrade answer is not valid.", reason="protocol", side="upstream")
     head.fields = response_fields(head.fields)
     for hook in route.on_response_head:
         hook(x, head)
     head.fields += [("connection", "Upgrade"), ("upgrade", "websocket"), ("x-request-id", x.request_id)]
     x.status = 101
-    x.first_byte_at = runtime.now()
+    x.first_byte_at = runtime.clock()
     runtime.tunnels.add(tunnel)
     try:
         tunnel.join(x, reached.connection, head)
@@ -176,4 +176,4 @@ async def through(
         x.bytes_in = tunnel.bytes_up
         x.bytes_out += tunnel.bytes_down
         reached.connection.close()
-        reached.done(runtime.now(), "ok")
+        reached.done(runtime.clock(), "ok")

@@ -73,11 +73,11 @@ async def reach(
     stale_spent = False
     body_length = body.length if body is not None else NO_BODY
     draw = runtime.random.random
-    upstream.budget.count(runtime.now())
+    upstream.budget.count(runtime.clock())
     while True:
         number += 1
         x.attempts += 1
-        now = runtime.now()
+        now = runtime.clock()
         permit = upstream.breaker.permit(now, draw())
         fault: Fault | None = None
         reached: Reached | None = None
@@ -109,23 +109,23 @@ async def reach(
             wait = connection.send(head_bytes, x.method, body, client)
             if plan.timeouts.attempt:
                 timer = Timer(lambda c=connection: give_up(c))  # type: ignore[misc]
-                runtime.wheel.set(timer, runtime.now() + plan.timeouts.attempt)
+                runtime.wheel.set(timer, runtime.clock() + plan.timeouts.attempt)
                 head = await wait
                 timer.when = float("inf")
             else:
                 head = await wait
-            ended = runtime.now()
+            ended = runtime.clock()
             reached = Reached(upstream, endpoint, connection, head, ended - now)
         except Fault as raised:
             fault = raised
             if connection is not None:
                 connection.close()
-            ended = runtime.now()
+            ended = runtime.clock()
             health.ended(endpoint, ended, ended - now, failure_kind(raised))
         except BaseException:
             if connection is not None:
                 connection.close()
-            ended = runtime.now()
+            ended = runtime.clock()
             upstream.breaker.release(permit, ended)
             health.ended(endpoint, ended, ended - now, "cancelled")
             raise
@@ -232,10 +232,7 @@ def failure_kind(fault: Fault) -> str:
 
 
 def counts_as_failure(ranges: tuple[tuple[int, int], ...], status: int) -> bool:
-    for low, high in ranges:
-        if low <= status <= high:
-            return True
-    return False
+    return any(low <= status <= high for low, high in ranges)
 
 
 def retry_after(head: ResponseHead) -> float:

@@ -70,7 +70,7 @@ async def reach_in_batch(
         if plan.wait < 0.01:
             runtime.loop.call_later(plan.wait, send, runtime, upstream, key, batch)
         else:
-            runtime.wheel.set(batch.timer, runtime.now() + plan.wait)
+            runtime.wheel.set(batch.timer, runtime.clock() + plan.wait)
     wait = Wait(runtime.steps)
     batch.items.append(x.body)
     batch.waits.append(wait)
@@ -115,7 +115,7 @@ async def travel(runtime: Runtime, upstream: Upstream, batch: Batch) -> None:
         finally:
             if kind:
                 reached.connection.close()
-            reached.done(runtime.now(), kind)
+            reached.done(runtime.clock(), kind)
     except Fault as fault:
         for wait in batch.waits:
             wait.fail(fault)
@@ -129,7 +129,9 @@ async def items_of(reached: Reached, count: int) -> list[bytes]:
     gatherer = Gatherer(reached.connection, ANSWER_LIMIT)
     await reached.connection.relay(gatherer)
     if reached.head.status != 200:
-        raise Fault("bad_upstream", "The upstream refused the batch.", reason="batch", side=UPSTREAM, retry=IF_IDEMPOTENT)
+        raise Fault(
+            "bad_upstream", "The upstream refused the batch.", reason="batch", side=UPSTREAM, retry=IF_IDEMPOTENT
+        )
     try:
         raw = msgspec.json.decode(gatherer.body(), type=list[msgspec.Raw])
     except msgspec.DecodeError:

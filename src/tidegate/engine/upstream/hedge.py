@@ -55,11 +55,11 @@ class Race:
         self.running -= 1
         if self.wait.done:
             reached.connection.close()
-            reached.done(self.runtime.now(), "cancelled")
+            reached.done(self.runtime.clock(), "cancelled")
             return
         if reached.head.status >= 500 and self.running > 0:
             reached.connection.close()
-            reached.done(self.runtime.now(), "")
+            reached.done(self.runtime.clock(), "")
             return
         self.wait.complete(reached)
 
@@ -91,14 +91,14 @@ async def reach_hedged(
     def hedge() -> None:
         if race.wait.done or upstream.breaker.state() != "CLOSED":
             return
-        if hedging.take() and upstream.budget.take(runtime.now()):
+        if hedging.take() and upstream.budget.take(runtime.clock()):
             x.hedged = True
             race.tried = [e for e in upstream.endpoints if e.key == x.endpoint]
             runtime.metrics.add("hedges_total", (upstream.plan.name, "sent"), ("upstream", "result"))
             race.enter(upstream, route, x, fields, client, False)
 
     timer = Timer(hedge)
-    runtime.wheel.set(timer, runtime.now() + delay)
+    runtime.wheel.set(timer, runtime.clock() + delay)
     race.enter(upstream, route, x, fields, client, True)
     try:
         reached: Reached = await race.wait

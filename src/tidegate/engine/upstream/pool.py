@@ -10,9 +10,9 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
-from tidegate.engine.clock import monotonic
 from tidegate.engine.steps import Steps, Wait
 from tidegate.engine.upstream.http1_client import CLOSED, IDLE, Http1Client
 from tidegate.exchange.fault import NOT_PROCESSED, UPSTREAM, Fault
@@ -31,7 +31,7 @@ class Pool:
     """Mutable state: ``idle`` stack, ``open`` connections in all, ``opening`` Tasks under way, ``waiters`` in turn,
     ``peaks`` the highest use in each of the last sweeps, ``idle_cap`` the learned idle life (S16.3)."""
 
-    __slots__ = ("closed", "connect_timeout", "context", "endpoint", "events", "idle", "idle_cap", "limits",
+    __slots__ = ("clock", "closed", "connect_timeout", "context", "endpoint", "events", "idle", "idle_cap", "limits",
                  "loop", "max_connections", "open", "opening", "peak", "peaks", "server_name", "steps", "tasks",
                  "tls_timeout", "waiters", "warm")  # fmt: skip
 
@@ -48,6 +48,7 @@ class Pool:
         max_connections: int,
         warm: int,
         limits: HeadLimits,
+        clock: Callable[[], float],
     ) -> None:
         self.loop = loop
         self.steps = steps
@@ -59,6 +60,7 @@ class Pool:
         self.max_connections = max_connections
         self.warm = warm
         self.limits = limits
+        self.clock = clock
         self.idle: list[Http1Client] = []
         self.open = 0
         self.opening = 0
@@ -140,7 +142,7 @@ class Pool:
                     only.fail(fault)
                 else:
                     self._fail_one(fault)
-        now = monotonic()
+        now = self.clock()
         if fault is None:
             self.open += 1
             self.peak = max(self.peak, self.open)
@@ -172,7 +174,7 @@ class Pool:
             if not wait.done:
                 wait.complete(connection)
                 return
-        now = monotonic()
+        now = self.clock()
         if self.closed or connection.requests >= REQUESTS or now - connection.created > LIFE:
             connection.close()
             return
@@ -192,7 +194,7 @@ class Pool:
     def went_stale(self, connection: Http1Client) -> None:
         """A reused connection was reset before any byte: learn how long this upstream keeps idle ones (S16.3)."""
         self.events["stale"] += 1
-        age = monotonic() - connection.idle_since
+        age = self.clock() - connection.idle_since
         self.idle_cap = max(1.0, min(self.idle_cap, age / 2.0))
 
     def busy(self) -> int:

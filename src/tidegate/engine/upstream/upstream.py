@@ -34,7 +34,7 @@ class Upstream:
     def __init__(self, runtime: Runtime, plan: UpstreamPlan, addresses: dict[tuple[str, int], list[str]]) -> None:
         self.runtime = runtime
         self.plan = plan
-        now = runtime.now()
+        now = runtime.clock()
         self.addresses = addresses
         self.context = client_context(plan)
         self.host = own_host(plan)
@@ -43,9 +43,7 @@ class Upstream:
         self.base_paths: dict[str, str] = {}
         self._make_endpoints({})
         self.health = Health(plan, self.endpoints, runtime.row, now)
-        self.breaker = Breaker(
-            plan.breaker, runtime.row, runtime.slots.get(plan.name, -1), upstream=plan.name, now=now
-        )
+        self.breaker = Breaker(plan.breaker, runtime.row, runtime.slots.get(plan.name, -1), upstream=plan.name, now=now)
         self.admission = Admission(plan.bulkhead, runtime.steps, runtime.workers, now)
         self.budget = RetryBudget(plan.retry.budget, plan.retry.budget_floor / runtime.workers)
         self.hedge = Hedging(plan.hedge.after, plan.hedge.share) if plan.hedge is not None else None
@@ -95,6 +93,7 @@ class Upstream:
             max_connections=plan.max_connections,
             warm=plan.warm,
             limits=runtime.head_limits,
+            clock=runtime.clock,
         )
 
     def apply(self, plan: UpstreamPlan) -> None:
@@ -110,7 +109,7 @@ class Upstream:
                 pool.close()
             self.pools = {}
         self.host = own_host(plan)
-        now = self.runtime.now()
+        now = self.runtime.clock()
         self.breaker.apply(plan.breaker, now)
         self.admission.apply(plan.bulkhead, now)
         self.budget.configure(plan.retry.budget, plan.retry.budget_floor / self.runtime.workers)
@@ -127,7 +126,7 @@ class Upstream:
 
     def _replace_endpoints(self) -> None:
         self._make_endpoints({e.key: e for e in self.endpoints})
-        now = self.runtime.now()
+        now = self.runtime.clock()
         health = Health(self.plan, self.endpoints, self.runtime.row, now)
         health.carry_over(self.health, now)
         self.health = health
@@ -157,7 +156,7 @@ class Upstream:
     def take_slots(self) -> None:
         """Control has given out places in the shared segment."""
         runtime = self.runtime
-        now = runtime.now()
+        now = runtime.clock()
         breaker = Breaker(
             self.plan.breaker, runtime.row, runtime.slots.get(self.plan.name, -1), upstream=self.plan.name, now=now
         )
@@ -167,7 +166,7 @@ class Upstream:
 
     def breaker_figure(self) -> float:
         """The gauge of S26.3: 0 closed, 1 half open, 2 open, 3 forced, 4 disabled, 5 metrics only."""
-        return float(BREAKER_FIGURES.get(self.breaker.state(self.runtime.now()), 0))
+        return float(BREAKER_FIGURES.get(self.breaker.state(self.runtime.clock()), 0))
 
     def explain(self, now: float) -> dict[str, Any]:
         """JSON-ready: why each endpoint is used or not, and what stands before them."""

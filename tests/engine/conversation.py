@@ -1,0 +1,259 @@
+"""Journeys as conversations over an in-memory transport, on a clock the test moves.
+
+``House`` is one worker's engine without sockets: ``client()`` opens a client connection, ``upstreams`` are the
+connections the engine opened, in order. A test reads as what each side says and hears.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from fakes import FakeConsumers
+
+from tidegate.engine.downstream.http1_connection import Http1Connection
+from tidegate.engine.engine import Engine
+from tidegate.engine.runtime import Runtime
+from tidegate.engine.tools import EngineTools
+from tidegate.exchange.exchange import Exchange, Peer
+from tidegate.exchange.record import Record
+from tidegate.ports.balancer import Endpoint
+from tidegate.ports.plan import ListenerPlan, Plan, RoutePlan, TargetPlan, UpstreamPlan
+from tidegate.rules.match_route import RouteEntry, build
+
+
+class Transport:
+    """One end of an in-memory connection. ``sent`` is what the engine wrote and the test has not read yet."""
+
+    def __init__(self, peer: str = "192.0.2.7") -> None:
+        self.protocol: Any = None
+        self.sent = b""
+        self.reading = True
+        self.closing = False
+        self.aborted = False
+        self.ended = False
+        self.peer = peer
+
+    def write(self, data: bytes) -> None:
+        assert not self.closing or self.aborted, "the engine wrote to a connection it had closed"
+        self.sent += data
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.sent)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return (self.peer, 40000) if name == "peername" else ("127.0.0.1", 8080) if name == "sockname" else default
+
+    def get_protocol(self) -> Any:
+        return self.protocol
+
+
+class Side:
+    """What one peer of the engine can do."""
+
+    def __init__(self, transport: Transport, protocol: Any) -> None:
+        self.transport = transport
+        self.protocol = protocol
+
+    def says(self, data: bytes | str) -> None:
+        """Bytes arrive at the engine."""
+        self.protocol.data_received(data.encode("latin-1") if isinstance(data, str) else data)
+
+    def hears(self) -> bytes:
+        """Everything the engine has sent since the last call."""
+        sent, self.transport.sent = self.transport.sent, b""
+        return sent
+
+    def leaves(self, error: BaseException | None = None) -> None:
+        """The connection ends: by FIN, or by reset when *error* is given."""
+        if error is None and not self.protocol.eof_received():
+            self.transport.closing = True
+        self.protocol.connection_lost(error)
+
+    @property
+    def closed(self) -> bool:
+        return self.transport.closing or self.transport.ended
+
+
+class Loop:
+    """The test's loop, except that connecting makes in-memory connections and timers wait for ``House.pass_time``."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.later: list[tuple[float, Callable[..., Any], tuple[Any, ...]]] = []
+
+    def create_task(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        return asyncio.get_running_loop().create_task(work)
+
+    def call_later(self, delay: float, work: Callable[..., Any], *arguments: Any) -> None:
+        self.later.append((self.house.now + delay, work, arguments))
+
+    def call_soon(self, work: Callable[..., Any], *arguments: Any) -> None:
+        asyncio.get_running_loop().call_soon(work, *arguments)
+
+    async def create_connection(self, factory: Callable[[], Any], host: str, port: int, **_: Any) -> None:
+        refusal = self.house.refusing.get(f"{host}:{port}")
+        if refusal is not None:
+            raise refusal
+        transport = Transport()
+        protocol = factory()
+        transport.protocol = protocol
+        protocol.connection_made(transport)
+        side = Side(transport, protocol)
+        self.house.upstreams.append(side)
+        self.house.connected.append(f"{host}:{port}")
+
+
+class First:
+    """A balancer that always takes the first candidate."""
+
+    def pick(self, x: Exchange, endpoints: Sequence[Endpoint]) -> Endpoint:
+        return endpoints[0]
+
+
+class Kept:
+    """A sink that keeps its records."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.records.append(record)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NoLimits:
+    def policy(self, spec: Any) -> Any:
+        raise NotImplementedError
+
+
+class House:
+    """One engine. ``now`` is monotonic and wall time at once; ``refusing`` maps ``host:port`` to what connecting
+    raises; ``defects`` are exceptions no journey should have let out."""
+
+    def __init__(self, routes: Sequence[RoutePlan], upstreams: Sequence[UpstreamPlan] = (), **plan: Any) -> None:
+        self.now = 1000.0
+        self.upstreams: list[Side] = []
+        self.connected: list[str] = []
+        self.refusing: dict[str, BaseException] = {}
+        self.sink = Kept()
+        self.loop = Loop(self)
+        self.tools = EngineTools(
+            loop=self.loop, config_folder=Path(), data_folder=Path("/nonexistent"), consumers=FakeConsumers(),
+            limits=NoLimits(), clock=lambda: self.now, wall=lambda: self.now + 1_700_000_000.0,
+        )  # fmt: skip
+        self.defects: list[BaseException] = []
+        self.tools.report = self.defects.append  # type: ignore[method-assign]
+        self.tools.steps.report = self.defects.append
+        self.engine = Engine(self.tools, None, 0, 1)
+        entries = [
+            RouteEntry(route, route.name, route.prefix, "prefix", (), frozenset(), (), (), number)
+            for number, route in enumerate(routes)
+        ]
+        self.listener_plan = ListenerPlan("test", "127.0.0.1", 8080)
+        self.plan = Plan(
+            generation=1, name="tidegate", listeners=(), router=build(entries), routes=tuple(routes),
+            upstreams={u.name: u for u in upstreams}, sinks=(self.sink,), **plan,
+        )  # fmt: skip
+
+    async def open(self) -> House:
+        await self.engine.start(self.plan, {})
+        await settle()
+        return self
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.engine.running()
+
+    @property
+    def record(self) -> Record:
+        """The one record so far."""
+        assert len(self.sink.records) == 1, self.sink.records
+        return self.sink.records[0]
+
+    def client(self, ip: str = "192.0.2.7", *, trusted: bool = False) -> Side:
+        """A client connects."""
+        transport = Transport(ip)
+        protocol = Http1Connection(self.runtime, _Door(self, ip, trusted))
+        transport.protocol = protocol
+        protocol.connection_made(transport)
+        return Side(transport, protocol)
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock in steps of 10 ms or coarser, with everything that hangs on it."""
+        end = self.now + seconds
+        step = max(0.01, seconds / 500)
+        while self.now < end:
+            self.now = min(end, self.now + step)
+            due = [item for item in self.loop.later if item[0] <= self.now]
+            self.loop.later = [item for item in self.loop.later if item[0] > self.now]
+            for _, work, arguments in due:
+                work(*arguments)
+
+
+class _Door:
+    """Stands for a listener."""
+
+    def __init__(self, house: House, ip: str, trusted: bool) -> None:
+        self.plan = house.listener_plan
+        self.ip = ip
+        self.trusted = trusted
+        self.gone: list[Any] = []
+
+    def peer_of(self, transport: Any) -> Peer:
+        return Peer("test", self.ip, 40000, 8080, trusted=self.trusted)
+
+    def closed(self, connection: Any) -> None:
+        self.gone.append(connection)
+
+
+async def settle() -> None:
+    """Let Tasks (connecting) run as far as they can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def upstream(name: str = "up", *targets: str, **settings: Any) -> UpstreamPlan:
+    """An upstream of http targets ``host:port``; without a warm connection unless asked for."""
+    made = []
+    for target in targets or ("10.0.0.1:80",):
+        host, _, port = target.partition(":")
+        made.append(TargetPlan("http", host, int(port)))
+    settings.setdefault("warm", 0)
+    settings.setdefault("balancer", First())
+    return UpstreamPlan(name, tuple(made), **settings)
+
+
+def route(prefix: str = "/", to: str = "up", **settings: Any) -> RoutePlan:
+    """A route with that prefix to that upstream."""
+    settings.setdefault("name", prefix.strip("/") or "root")
+    settings.setdefault("lane", "http")
+    return RoutePlan(upstream=to, prefix=prefix, **settings)

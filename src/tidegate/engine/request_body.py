@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tidegate.engine.sides import BodySink, BodySource
+from tidegate.engine.sides import Side
 from tidegate.engine.steps import Steps, Wait
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Fields
@@ -23,7 +23,7 @@ class RequestBody:
     __slots__ = ("complete", "fault", "gathering", "keeping", "length", "limit", "paused", "pieces", "received", "sink",
                  "source", "steps", "trailers", "wait")  # fmt: skip
 
-    def __init__(self, steps: Steps, source: BodySource, length: int, limit: int) -> None:
+    def __init__(self, steps: Steps, source: Side, length: int, limit: int) -> None:
         self.steps = steps
         self.source = source
         self.length = length
@@ -35,7 +35,7 @@ class RequestBody:
         self.complete = False
         self.gathering = False
         self.paused = False
-        self.sink: BodySink | None = None
+        self.sink: Side | None = None
         self.wait: Wait | None = None
         self.fault: Fault | None = None
         self.trailers: Fields = []
@@ -75,7 +75,7 @@ class RequestBody:
             self.wait.fail(fault)
             self.wait = None
 
-    def attach(self, sink: BodySink) -> None:
+    def attach(self, sink: Side) -> None:
         """Send it to *sink*, what has been kept first. Only while ``keeping``."""
         self.sink = sink
         for piece in self.pieces:

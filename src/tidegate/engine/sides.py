@@ -1,8 +1,8 @@
 """The two sides of an exchange, as the rooms between them see each other.
 
 ``ClientSide`` is what a journey, a lane or a relay may ask of the client's connection; HTTP/1.1 and HTTP/2 each
-implement it. ``AnswerSink`` takes an answer body: the client itself, or a gatherer when a stage must see it whole.
-Plain base classes with empty methods, so that compiled code calls them directly.
+implement it. ``Side`` is all that a relay knows of either end. Plain base classes with empty methods, one above the
+other, so that compiled code calls them directly.
 """
 
 from __future__ import annotations
@@ -13,18 +13,9 @@ from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.head import Fields, ResponseHead
 
 
-class AnswerSink:
-    """Takes an answer body piece by piece. ``source`` is who can be paused when the sink is full."""
-
-    def take_chunk(self, chunk: bytes) -> None:
-        """The next piece, never empty."""
-
-    def take_end(self, trailers: Fields) -> None:
-        """The body is complete."""
-
-
-class BodySource:
-    """Sends a body to someone; can be told to stop for a while."""
+class Side:
+    """One end of a relay: it gives bytes and can be told to pause, it takes an answer body or a request body. Each
+    implements what it does; the rest does nothing."""
 
     def pause_source(self) -> None:
         """Read no more until resumed."""
@@ -32,18 +23,20 @@ class BodySource:
     def resume_source(self) -> None:
         """Read on."""
 
+    def take_chunk(self, chunk: bytes) -> None:
+        """The next piece of an answer body, never empty."""
 
-class BodySink:
-    """Takes a request body: an upstream connection."""
+    def take_end(self, trailers: Fields) -> None:
+        """The answer body is complete."""
 
     def take_request_chunk(self, chunk: bytes) -> None:
-        """The next piece, never empty."""
+        """The next piece of a request body, never empty."""
 
     def take_request_end(self, trailers: Fields) -> None:
-        """The body is complete."""
+        """The request body is complete."""
 
 
-class ClientSide(AnswerSink, BodySource):
+class ClientSide(Side):
     """The client's side of the exchange that runs now.
 
     head_sent   our final status line is out: a fault can only cut (S6.5)
@@ -78,7 +71,7 @@ class ClientSide(AnswerSink, BodySource):
     def send_whole(self, x: Exchange, head: ResponseHead, body: bytes) -> None:
         """Answer in one go; ``head.body_length`` is re-made from *body*."""
 
-    def send_head(self, x: Exchange, head: ResponseHead, source: BodySource, transform: Any) -> None:
+    def send_head(self, x: Exchange, head: ResponseHead, source: Side, transform: Any) -> None:
         """Send the head; the body follows through ``take_chunk`` and ``take_end``. *transform(chunk, last)* remakes
         each piece, or is None."""
 

@@ -13,7 +13,7 @@ from tidegate.engine.clock import NEVER, Timer
 from tidegate.engine.journey import journey
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
-from tidegate.engine.sides import BodySource, ClientSide
+from tidegate.engine.sides import ClientSide, Side
 from tidegate.engine.steps import Stepper
 from tidegate.exchange.exchange import Exchange, Peer
 from tidegate.exchange.fault import CLIENT, UPSTREAM, Fault
@@ -90,7 +90,7 @@ class Http1Connection(ClientSide):
         self.continued = False
         self.framing = NO_BODY
         self.transform: Any = None
-        self.source: BodySource | None = None
+        self.source: Side | None = None
         self.idle = 0.0
         self.total_at = NEVER
         self.heard_at = 0.0
@@ -352,7 +352,7 @@ class Http1Connection(ClientSide):
         x.bytes_out += len(data)
         self.transport.write(data)
 
-    def send_head(self, x: Exchange, head: ResponseHead, source: BodySource, transform: Any) -> None:
+    def send_head(self, x: Exchange, head: ResponseHead, source: Side, transform: Any) -> None:
         self.head_sent = True
         if self.gone:
             return

@@ -7,7 +7,7 @@ from typing import Final
 from tidegate.engine.clock import Timer
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
-from tidegate.engine.sides import AnswerSink, BodySource
+from tidegate.engine.sides import Side
 from tidegate.engine.steps import Stepper
 from tidegate.engine.upstream.attempts import reach
 from tidegate.engine.upstream.upstream import Upstream
@@ -52,12 +52,12 @@ class Copies:
             x.deadline = x.started + timeout
             carried: RequestBody | None = None
             if body:
-                carried = RequestBody(runtime.steps, BodySource(), len(body), len(body))
+                carried = RequestBody(runtime.steps, Side(), len(body), len(body))
                 carried.feed(body)
                 carried.finish([])
             reached = await reach(runtime, upstream, self.route, x, fields, carried, None, may_repeat=False)
             try:
-                await reached.connection.relay(AnswerSink())
+                await reached.connection.relay(Side())
             finally:
                 reached.done(runtime.clock(), "")
         except Fault:

@@ -12,7 +12,7 @@ import msgspec
 from tidegate.engine.clock import Timer
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
-from tidegate.engine.sides import BodySource, ClientSide
+from tidegate.engine.sides import ClientSide, Side
 from tidegate.engine.steps import Stepper, Wait
 from tidegate.engine.upstream.attempts import Reached, reach
 from tidegate.engine.upstream.gatherer import Gatherer
@@ -101,7 +101,7 @@ async def travel(runtime: Runtime, upstream: Upstream, batch: Batch) -> None:
     """One POST with all items; each wait gets its item or the Fault of the whole."""
     whole = b"[" + b",".join(batch.items) + b"]"
     try:
-        body = RequestBody(runtime.steps, BodySource(), len(whole), len(whole))
+        body = RequestBody(runtime.steps, Side(), len(whole), len(whole))
         body.gathering = True
         body.feed(whole)
         body.finish([])

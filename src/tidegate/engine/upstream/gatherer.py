@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tidegate.engine.sides import AnswerSink
+from tidegate.engine.sides import Side
 from tidegate.engine.upstream.http1_client import Http1Client
 from tidegate.exchange.fault import NEVER, UPSTREAM, Fault
 
 
-class Gatherer(AnswerSink):
+class Gatherer(Side):
     """Collects pieces up to *limit* bytes; what passes it breaks *connection* off with ``upstream_too_large``."""
 
     def __init__(self, connection: Http1Client, limit: int) -> None:

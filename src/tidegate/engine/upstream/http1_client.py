@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tidegate.engine.request_body import RequestBody
-from tidegate.engine.sides import AnswerSink, BodySink, BodySource, ClientSide
+from tidegate.engine.sides import ClientSide, Side
 from tidegate.engine.steps import Steps, Wait
 from tidegate.exchange.fault import IF_IDEMPOTENT, NEVER, NOT_PROCESSED, UPSTREAM, Fault
 from tidegate.exchange.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Fields, ResponseHead
@@ -43,7 +43,7 @@ class Tunnel:
     def upstream_drained(self) -> None: ...
 
 
-class Http1Client(BodySource, BodySink):
+class Http1Client(Side):
     """Mutable state: ``state`` as named above; ``buffer`` an unfinished head; ``pieces`` body bytes nobody has taken
     yet; ``remaining`` or ``decoder`` what of the body is to come; ``ended`` the answer is complete."""
 
@@ -76,7 +76,7 @@ class Http1Client(BodySource, BodySink):
         self.head_wait: Wait | None = None
         self.end_wait: Wait | None = None
         self.fault: Fault | None = None
-        self.sink: AnswerSink | None = None
+        self.sink: Side | None = None
         self.client: ClientSide | None = None
         self.body: RequestBody | None = None
         self.body_chunked = False
@@ -268,7 +268,7 @@ class Http1Client(BodySource, BodySink):
             self.end_wait = None
             wait.complete(None)
 
-    def relay(self, sink: AnswerSink) -> Wait:
+    def relay(self, sink: Side) -> Wait:
         """Send the answer body to *sink*, what has come already first; the wait ends with the body, or fails."""
         wait = Wait(self.steps)
         wait.withdraw = self.close

@@ -16,7 +16,7 @@ from tidegate.assembly import generation
 from tidegate.assembly.build import Builder, BuildError, Built, Made, collector_paused
 from tidegate.assembly.config import LATER, Address, Gateway, Part, Upstream, split_address, split_url
 from tidegate.assembly.inert import InertTools
-from tidegate.assembly.parts import PartError, PartErrors, Shelf, describe
+from tidegate.assembly.parts import PartError, PartErrors, Shelf, describe, found_in
 from tidegate.assembly.problems import ConfigError, FieldPath, Problem, did_you_mean
 from tidegate.assembly.read import Source, read
 
@@ -118,7 +118,7 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
 
 def _shape_problems(source: Source, error: ValidationError) -> list[Problem]:
     problems: list[Problem] = []
-    for found in error.errors(include_url=False)[:MAX_PROBLEMS]:
+    for found in found_in(error)[:MAX_PROBLEMS]:
         path, message, fix = describe(Gateway, found)
         if found["type"] == "extra_forbidden" and str(path[-1]) in LATER.get(_kind_at(path[:-1]), ()):
             message, fix = "is not available in this version", "leave it out"

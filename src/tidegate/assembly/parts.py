@@ -107,7 +107,7 @@ def _pip_line(module: str) -> str:
         requirements = []
     for line in requirements:
         found = re.match(r"""([A-Za-z0-9._-]+)[^;]*;.*extra\s*==\s*["']([a-z0-9-]+)["']""", line)
-        if found and found.group(1).replace("_", "-").lower() == wanted and found.group(2) != "dev":
+        if found and found.group(1).replace("_", "-").lower() == wanted and found.group(2) not in ("all", "dev"):
             return f"pip install 'tidegate[{found.group(2)}]'"
     return f"pip install {wanted}"
 
@@ -150,7 +150,7 @@ class Shelf:
             try:
                 config = model.model_validate(settings)
             except ValidationError as error:
-                raise PartErrors([_part_error(model, e) for e in error.errors(include_url=False)]) from None
+                raise PartErrors([_part_error(model, e) for e in found_in(error)]) from None
             self._configs[key] = config
         return config
 
@@ -161,6 +161,13 @@ class Shelf:
             return self.load(kind, use).part(config, *given)
         except ValueError as error:
             raise PartError(str(error)) from None
+
+
+def found_in(error: ValidationError) -> list[ErrorDetails]:
+    """The errors in *error*, but for a list that is only too short because its items are bad."""
+    errors = error.errors(include_url=False)
+    inner = {e["loc"][:depth] for e in errors for depth in range(len(e["loc"]))}
+    return [e for e in errors if e["type"] != "too_short" or e["loc"] not in inner]
 
 
 def describe(model: type[BaseModel] | None, error: ErrorDetails) -> tuple[FieldPath, str, str]:
@@ -182,6 +189,10 @@ def describe(model: type[BaseModel] | None, error: ErrorDetails) -> tuple[FieldP
         return path, "must be a mapping", ""
     if kind in ("list_type", "tuple_type"):
         return path, "must be a list", ""
+    if kind == "too_short":
+        return path, f"needs at least {context['min_length']}, has {context['actual_length']}", ""
+    if kind == "too_long":
+        return path, f"may have at most {context['max_length']}", ""
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return path, message[:1].lower() + message[1:], ""
 

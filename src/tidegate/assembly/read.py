@@ -298,6 +298,8 @@ def _parse_yaml(file: SourceFile) -> Any:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
         message = error.problem or "is not YAML"
+        if "recursive" in message:
+            message = "an alias stands inside what it names"
         fix = "keep one" if "stands twice" in message else "look for tabs, a missing colon or quote, wrong indentation"
         raise ConfigError([Problem(file.name, line, "", message, fix)]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -311,25 +313,20 @@ def _parse_yaml(file: SourceFile) -> Any:
     finally:
         if loader is not None:
             loader.dispose()
-    if b"&" in file.data and b"*" in file.data and _size(tree, {}, set()) > MAX_NODES:
+    if b"&" in file.data and b"*" in file.data and _size(tree, {}) > MAX_NODES:
         raise ConfigError([Problem(file.name, 1, "", "its aliases make it too large", "write the values out")])
     return _unshared(tree) if b"&" in file.data else tree
 
 
-def _size(value: Any, known: dict[int, int], open_: set[int]) -> int:
-    """Values under *value* when every alias is followed; more than the limit for one that holds itself."""
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Values under *value* when every alias is followed."""
     if not isinstance(value, (dict, list)):
         return 1
-    key = id(value)
-    if key in known:
-        return known[key]
-    if key in open_:
-        return MAX_NODES + 1
-    open_.add(key)
-    total = 1 + sum(_size(item, known, open_) for item in (value.values() if isinstance(value, dict) else value))
-    open_.discard(key)
-    known[key] = total
-    return total
+    size = known.get(id(value))
+    if size is None:
+        size = 1 + sum(_size(item, known) for item in (value.values() if isinstance(value, dict) else value))
+        known[id(value)] = size
+    return size
 
 
 def _unshared(value: Any) -> Any:

@@ -276,6 +276,7 @@ def test_keys_that_are_not_for_signatures_are_not_used(tools: FakeTools, change:
     accepted(jwt, ask(token()))
 
 
+@pytest.mark.filterwarnings("ignore:Key size should be")
 def test_a_short_rsa_key_is_not_used(tools: FakeTools) -> None:
     with pytest.raises(ValueError, match="2048"):
         build(tools, keys=[rsa_jwk(rsa.generate_private_key(65537, 1024))])

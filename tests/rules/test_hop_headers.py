@@ -220,6 +220,11 @@ def test_an_answers_framing_and_nominations_are_dropped_but_not_protected_names(
     assert response_fields(fields) == fields[4:7] + fields[8:]
 
 
+def test_an_upstreams_request_id_does_not_stand_beside_ours() -> None:
+    """S4.12"""
+    assert response_fields([("x-request-id", "theirs"), ("a", "b")]) == [("a", "b")]
+
+
 @pytest.mark.parametrize(
     ("via", "loops"),
     [

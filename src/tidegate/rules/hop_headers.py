@@ -28,6 +28,7 @@ HOP_BY_HOP: Final = frozenset(
 
 _FRAMING: Final = HOP_BY_HOP | {"content-length"}
 _MADE_HERE: Final = _FRAMING | MADE | {"host", "via", "x-request-id", "traceparent", "tracestate"}
+_NOT_SENT_BACK: Final = _FRAMING | {"x-request-id"}
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 _PLAIN_OPTIONS: Final = frozenset({"keep-alive", "close", "Keep-Alive", "Close", "upgrade", "Upgrade"})
 _OPTION: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++").fullmatch
@@ -148,7 +149,8 @@ def request_fields(x: Exchange, rules: HopRules, host: str) -> Fields:
 
 
 def response_fields(fields: Fields) -> Fields:
-    """The fields of an upstream's answer that travel on: no hop-by-hop, nominated or framing ones.
+    """The fields of an upstream's answer that travel on: no hop-by-hop, nominated or framing ones, and no
+    ``x-request-id``, because ours goes back in its place (S4.12).
 
     A nomination of a protected name is ignored (S4.2): an upstream cannot make us lose ``set-cookie``.
     """
@@ -156,7 +158,7 @@ def response_fields(fields: Fields) -> Fields:
     connection = ""
     for field in fields:
         name = field[0]
-        if name in _FRAMING:
+        if name in _NOT_SENT_BACK:
             if name == "connection":
                 connection = f"{connection},{field[1]}" if connection else field[1]
         else:

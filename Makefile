@@ -32,13 +32,13 @@ $(VENV)/bin/python:
 
 $(RUN): pyproject.toml | $(VENV)/bin/python
 	@mkdir -p $(MARKS)
-	$(BIN)/python -m pip install --quiet -e .
+	TIDEGATE_PURE=1 $(BIN)/python -m pip install --quiet -e .
 	@touch $@
 
 $(DEV): pyproject.toml | $(VENV)/bin/python
 	@mkdir -p $(MARKS)
 	@echo "== installing tidegate and its development tools"
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	TIDEGATE_PURE=1 $(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $@ $(RUN)
 
 # The tests of behaviour next to other proxies want nginx; without it they are skipped and say so.
@@ -114,7 +114,7 @@ test-all: .make/debian
 	  case " $$seen " in *" $$version "*) continue;; esac; seen="$$seen $$version"; \
 	  echo "== Python $$version"; \
 	  [ -x .venv-$$version/bin/pytest ] || { $$python -m venv .venv-$$version && \
-	    .venv-$$version/bin/python -m pip install --quiet -e '.[dev]'; } || exit 1; \
+	    TIDEGATE_PURE=1 .venv-$$version/bin/python -m pip install --quiet -e '.[dev]'; } || exit 1; \
 	  .venv-$$version/bin/pytest $(TESTS) || exit 1; \
 	done
 
@@ -135,6 +135,7 @@ new:
 	@mkdir -p tests/$(KIND)
 	@sed -e 's/NAME/$(NAME)/g' -e 's/CLASS/$(CLASS)/g' tests/house/templates/$(KIND).txt > src/tidegate/$(KIND)/$(NAME).py
 	@sed -e 's/NAME/$(NAME)/g' -e 's/CLASS/$(CLASS)/g' tests/house/templates/test_$(KIND).txt > tests/$(KIND)/test_$(NAME).py
+	@$(BIN)/ruff check --fix --quiet src/tidegate/$(KIND)/$(NAME).py tests/$(KIND)/test_$(NAME).py 2>/dev/null || true
 	@echo "src/tidegate/$(KIND)/$(NAME).py and tests/$(KIND)/test_$(NAME).py: write on"
 
 clean:

@@ -1,0 +1,53 @@
+"""The wheel's list of modules: what is compiled, what is not and why."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "tidegate"
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """hatch_build.py, with a stand-in for the build tool, which is only there while building."""
+    stand_in = ModuleType("hatchling.builders.hooks.plugin.interface")
+    stand_in.BuildHookInterface = type("BuildHookInterface", (), {"__class_getitem__": classmethod(lambda c, _: c)})  # type: ignore[attr-defined]
+    for name in ("hatchling", "hatchling.builders", "hatchling.builders.hooks", "hatchling.builders.hooks.plugin"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_exception_is_a_file_that_exists_and_gives_its_reason(hook: ModuleType) -> None:
+    assert [name for name in hook.INTERPRETED if not (SOURCE / name).exists()] == []
+    assert all(hook.INTERPRETED.values())
+
+
+def test_what_is_compiled_lies_in_the_compiled_rooms(hook: ModuleType) -> None:
+    found = hook.modules(SOURCE)
+    assert "tidegate/rules/gcra.py" in found
+    assert not {name for name in found if name.split("/")[1] not in hook.ROOMS}
+    assert not {f"tidegate/{name}" for name in hook.INTERPRETED} & set(found)
+
+
+def test_a_wheel_is_pure_when_asked_to_be(hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    build = object.__new__(hook.CustomBuildHook)
+    build.target_name = "wheel"
+    build.app = ModuleType("app")
+    build.app.display_info = said.append
+    monkeypatch.setenv("TIDEGATE_PURE", "1")
+    data: dict[str, object] = {}
+    build.initialize("standard", data)
+    assert (data, said) == ({}, ["tidegate: pure wheel, because TIDEGATE_PURE is set"])
+    assert build.dependencies() == []

@@ -1,0 +1,83 @@
+"""A new part touches no other file: it is dropped into its folder, and a config names it (ARCHITECTURE 5)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tidegate.assembly import parts
+from tidegate.assembly.check import check
+
+TEMPLATES = Path(__file__).parent / "templates"
+NAME, CLASS = "brand_new_part", "BrandNewPart"
+
+CONFIG = """
+listeners: [{{address: "127.0.0.1:8080"}}]
+data: {data}
+upstreams:
+  - name: one
+    targets: [{{url: "http://127.0.0.1:9001"}}]
+    balancer: {{use: {balancer}}}
+routes:
+  - name: all
+    match: {{path: /}}
+    filters: [{filters}]
+    upstream: one
+"""
+
+
+def from_template(name: str) -> str:
+    return (TEMPLATES / f"{name}.txt").read_text().replace("NAME", NAME).replace("CLASS", CLASS)
+
+
+@pytest.fixture(params=sorted(parts.KINDS))
+def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A kind with one part more, in a folder of its own on the kind's path."""
+    folder = str(request.param)
+    package = importlib.import_module(f"tidegate.{folder}")
+    (tmp_path / f"{NAME}.py").write_text(from_template(folder))
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    importlib.invalidate_caches()
+    yield folder
+    sys.modules.pop(f"tidegate.{folder}.{NAME}", None)
+    if hasattr(package, NAME):
+        delattr(package, NAME)
+
+
+def test_a_part_dropped_into_its_folder_is_known_and_loads(kind: str) -> None:
+    assert NAME in parts.known(kind)
+    loaded = parts.load(kind, NAME)
+    assert (loaded.config.__name__, loaded.part.__name__) == ("Config", CLASS)
+
+
+def test_a_config_that_names_it_is_built_with_it(kind: str, tmp_path: Path) -> None:
+    if kind not in ("filters", "balancers"):
+        pytest.skip("a route names filters and balancers only")
+    file = tmp_path / "tidegate.yaml"
+    file.write_text(
+        CONFIG.format(
+            data=tmp_path / "data",
+            balancer=NAME if kind == "balancers" else "round_robin",
+            filters=f"{{use: {NAME}}}" if kind == "filters" else "",
+        )
+    )
+    plan = check(file, {}).built.plan
+    if kind == "filters":
+        assert plan.routes[0].filters == (NAME,)
+        assert len(plan.routes[0].on_request_head) == 1
+    else:
+        assert type(plan.upstreams["one"].balancer).__name__ == CLASS
+
+
+def test_the_test_that_make_new_writes_passes(kind: str) -> None:
+    module = ModuleType(f"test_{NAME}")
+    exec(compile(from_template(f"test_{kind}"), module.__name__, "exec"), module.__dict__)
+    tests = [value for name, value in vars(module).items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        test()

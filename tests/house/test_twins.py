@@ -1,0 +1,53 @@
+"""Every source file has its twin test (ARCHITECTURE 8)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "tidegate"
+TESTS = ROOT / "tests"
+
+WITHOUT_TWIN = {
+    "__main__.py": "calls cli; the journeys start it",
+    "ports/authority.py": "promises only",
+    "ports/balancer.py": "promises only",
+    "ports/consumers.py": "promises only",
+    "ports/discovery.py": "promises only",
+    "ports/filter.py": "promises only",
+    "ports/plan.py": "values only",
+    "ports/sink.py": "promises only",
+    "ports/tools.py": "promises only",
+    "exchange/identity.py": "values only",
+    "exchange/record.py": "values only",
+}
+"""Source file → why it needs no test of its own."""
+
+
+def twin(file: Path) -> Path:
+    place = file.relative_to(SOURCE)
+    return TESTS / place.parent / f"test_{place.name}"
+
+
+def test_every_source_file_has_its_twin() -> None:
+    missing = [
+        f"{file.relative_to(SOURCE).as_posix()} wants {twin(file).relative_to(ROOT).as_posix()}"
+        for file in sorted(SOURCE.rglob("*.py"))
+        if file.name != "__init__.py"
+        and file.relative_to(SOURCE).as_posix() not in WITHOUT_TWIN
+        and not twin(file).exists()
+    ]
+    assert missing == []
+
+
+def test_what_needs_no_twin_is_still_there() -> None:
+    assert [name for name in WITHOUT_TWIN if name != "__main__.py" and not (SOURCE / name).exists()] == []
+
+
+def test_an_init_file_holds_a_docstring_and_nothing_to_test() -> None:
+    long = [file for file in SOURCE.rglob("__init__.py") if len(file.read_text().splitlines()) > 8]
+    assert [file.relative_to(SOURCE).as_posix() for file in long] == []
+
+
+def test_no_folder_of_tests_is_a_package() -> None:
+    assert list(TESTS.rglob("__init__.py")) == []

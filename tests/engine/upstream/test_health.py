@@ -299,6 +299,22 @@ def test_the_average_rises_at_once_and_falls_slowly_s11_6() -> None:
     assert (endpoint.average, endpoint.average_at) == (0.3, T + 10.0)
 
 
+def test_the_only_worker_of_a_node_sees_averages_fall_too() -> None:
+    _, (health,) = node(1, 1)
+    (endpoint,) = health.endpoints
+    health.ended(endpoint, T, 0.1, "ok")
+    health.ended(endpoint, T + 10.0, 0.02, "ok")
+    assert endpoint.average == pytest.approx(0.1 * 0.36787944 + 0.02 * 0.63212056)
+
+
+def test_averages_reach_the_other_workers_within_a_refresh() -> None:
+    _, (health, other) = node(2, 1)
+    health.ended(health.endpoints[0], T, 0.25, "ok")
+    health.refresh(T)
+    other.refresh(T)
+    assert (other.endpoints[0].average, other.endpoints[0].average_at) == (0.25, T)
+
+
 @pytest.mark.parametrize(
     ("kind", "seconds", "average"),
     [("connect", 0.001, 1.0), ("gateway", 2.5, 2.5), ("5xx", 0.01, 1.0), ("cancelled", 9.0, 0.0)],

@@ -7,6 +7,7 @@ row, and the newest word of all rows is what holds.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -62,10 +63,11 @@ class SharedCount(Results):
         found = words[self.own : self.own + size].tolist()
         for start in self.others:
             found += words[start : start + size].tolist()
-        found = [word for word in found if word > floor]
-        if len(found) > size:
-            found.sort()
-            found = found[-size:]
+        # the newest first of all: what is left to look at is then no longer than one window
+        found.sort()
+        found = found[-size:]
+        if found[0] <= floor:
+            found = found[bisect_right(found, floor) :]
         flags = [word & 3 for word in found]
         both = flags.count(3)
         return len(flags), flags.count(1) + both, flags.count(2) + both

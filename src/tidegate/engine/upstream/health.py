@@ -57,11 +57,12 @@ class EndpointHealth:
     ``proven``  it was usable once                        ``late``  it came after the others (S12.9)
     ``ramp_from``  begin of its slow start, -1.0: none    ``passes_before``  probes passed when it was ejected
     ``adopted``  the ejection is another worker's         ``own_average`` at ``own_average_at``: by our samples alone
+    ``said_at``  which of them our row shows
     """
 
     __slots__ = (
         "active", "active_since", "adopted", "endpoint", "fit", "fit_since", "late", "offset", "own_average",
-        "own_average_at", "passes_before", "proven", "ramp_from", "seen", "window", "word",
+        "own_average_at", "passes_before", "proven", "ramp_from", "said_at", "seen", "window", "word",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, now: float) -> None:
@@ -79,6 +80,7 @@ class EndpointHealth:
         self.adopted = False
         self.own_average = 0.0
         self.own_average_at = 0.0
+        self.said_at = 0.0
         self.seen = Observed(endpoint.key, endpoint.priority)
         self.window: CircuitWindow | None = None
         """The endpoint's own breaker (``scope: endpoint``)."""
@@ -91,14 +93,16 @@ class Health:
     """
 
     __slots__ = (
-        "born", "check", "dirty", "ejections", "endpoints", "first", "outlier", "panicked", "plan", "prober_gone",
-        "ramp_at", "ramping", "refresh_at", "reread", "row", "shown", "states", "weights_version", "words",
+        "born", "check", "dirty", "ejections", "endpoints", "first", "lone", "outlier", "panicked", "plan",
+        "prober_gone", "ramp_at", "ramping", "refresh_at", "reread", "row", "shown", "states", "weights_version",
+        "words",
     )  # fmt: skip
 
     def __init__(self, plan: UpstreamPlan, endpoints: Sequence[Endpoint], row: Row | None, now: float) -> None:
         self.plan = plan
         self.row = row
         self.words: memoryview[int] | None = None if row is None else row.words
+        self.lone = row is None or not row.others
         self.first = 0 if row is None else row.base + row.endpoint(0)
         self.endpoints = tuple(endpoints)
         self.check = plan.health is not None
@@ -175,9 +179,13 @@ class Health:
         ``connect``    no connection
         ``cancelled``  the client left, or the outcome says nothing: counts nowhere
         """
-        own = max(endpoint.own_active - 1, 0)
+        own = endpoint.own_active - 1
+        if own < 0:
+            own = 0
         endpoint.own_active = own
-        endpoint.active = max(endpoint.active - 1, own)
+        endpoint.active -= 1
+        if endpoint.active < own:
+            endpoint.active = own
         words = self.words
         slot = endpoint.slot
         if words is not None and slot >= 0:
@@ -203,13 +211,9 @@ class Health:
         average = sample(state.own_average, now - state.own_average_at, counted)
         state.own_average = average
         state.own_average_at = now
-        if average >= endpoint.average or words is None:
+        if average >= endpoint.average or slot < 0 or self.lone:
             endpoint.average = average
             endpoint.average_at = now
-        if words is not None and slot >= 0:
-            place = self.first + slot * 4
-            words[place + AVERAGE] = int(average * 1e6)
-            words[place + AVERAGE_AT] = int(now * 1e6)
 
     # -- each 5 ms of traffic ------------------------------------------------------------------------------------
 
@@ -233,6 +237,11 @@ class Health:
             if others:
                 active = endpoint.own_active
                 average, at = state.own_average, state.own_average_at
+                if at > state.said_at:
+                    state.said_at = at
+                    place = row.base + offset
+                    words[place + AVERAGE] = int(average * 1e6)
+                    words[place + AVERAGE_AT] = int(at * 1e6)
                 weight = average * exp((at - now) / DECAY) if average else 0.0
                 ejected = 0
                 for base in others:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tidegate.assembly import parts
 from tidegate.assembly.config import Gateway
+from tidegate.ports.settings import format_duration, format_size
 
 PAGE: Final = Path("docs/reference/configuration.md")
 PLACES: Final = {"balancer": "balancers", "discovery": "discoveries", "filters": "filters", "sinks": "sinks"}
@@ -199,6 +200,13 @@ def _default(field: dict[str, Any], definitions: dict[str, Any]) -> str:
         return ""
     if isinstance(default, dict) and "$ref" in field and not field["$ref"].endswith("/Part"):
         return "as below"
+    examples = field.get("examples", ())
+    if isinstance(default, (int, float)) and "500ms" in examples:
+        default = format_duration(float(default))
+    elif isinstance(default, int) and "64KiB" in examples:
+        default = format_size(default)
+    elif default == 0 and "p95" in examples:
+        default = "p95"
     return f"`{_short(default)}`"
 
 

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tidegate.assembly import generation
+from tidegate.assembly.config import Gateway
+from tidegate.ports.consumers import Consumer
+
+BASE: dict[str, Any] = {
+    "listeners": [{"address": "127.0.0.1:8080"}],
+    "admin": {"token": "hunter2"},
+    "upstreams": [{"name": "u", "targets": [{"url": "http://10.0.0.1:80"}]}],
+    "routes": [{"name": "r", "match": {"path": "/r"}, "upstream": "u"}],
+}
+
+
+def digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def written(number: int = 1, references: Any = None, **more: Any) -> bytes:
+    return generation.write(Gateway.model_validate({**BASE, **more}), references or {}, number, Path("/etc/gw"), digest)
+
+
+def test_a_generation_is_json_with_defaults_filled() -> None:
+    tree = msgspec.json.decode(written(7))
+    assert (tree["format"], tree["number"], tree["folder"]) == (1, 7, "/etc/gw")
+    assert tree["routes"][0]["priority"] == 2
+    assert tree["upstreams"][0]["timeouts"]["request"] == "30s"
+    assert tree["settings"]["limits"]["head_timeout"] == "10s"
+
+
+def test_what_only_control_needs_is_not_in_it() -> None:
+    data = written()
+    assert b"hunter2" not in data
+    assert not {"admin", "data", "workers", "include", "routes"} & set(msgspec.json.decode(data)["settings"])
+
+
+def test_every_item_is_good_config_again() -> None:
+    tree = msgspec.json.decode(written(routes=[
+        {"name": "a", "match": {}, "respond": {"json": {"x": None}}},
+        {"name": "b", "match": {}, "split": {"arms": [{"upstream": "u", "header": {"X-A": "1"}}]}},
+        {"name": "c", "match": {}, "redirect": {"host": "new.example"}, "timeouts": {"request": "5s"}},
+    ], trusted_proxies=["10.0.0.0/8"]))  # fmt: skip
+    again = Gateway.model_validate({**tree["settings"], "upstreams": tree["upstreams"], "routes": tree["routes"]})
+    assert [route.lane for route in again.routes] == ["respond", "http", "redirect"]
+    assert again.routes[1].split is not None and again.routes[1].split.arms[0].header == {"x-a": "1"}
+    assert again.routes[2].timeouts is not None and again.routes[2].timeouts.request == 5.0
+
+
+def test_unchanged_items_have_the_same_bytes_in_every_generation() -> None:
+    one, two = generation.split(written(1)), generation.split(written(2, workers=3))
+    assert list(map(bytes, one.routes)) == list(map(bytes, two.routes))
+    assert list(map(bytes, one.upstreams)) == list(map(bytes, two.upstreams))
+    assert bytes(one.settings) == bytes(two.settings)
+
+
+def test_references_stand_in_it_as_written_never_their_values() -> None:
+    references = {
+        ("admin", "token"): "${T}",
+        ("name",): "${N}",
+        ("routes", 0, "respond", "headers", "X-Secret"): "${S}",
+        ("routes", 0, "filters", 0, "secrets", 1): "${file:/k}",
+        ("consumers", 0, "hmac"): "${H}",
+        ("consumers", 0, "keys", 0): "${K}",
+    }
+    data = written(
+        1,
+        references,
+        name="resolved-name",
+        routes=[{"name": "r", "match": {}, "respond": {"headers": {"X-Secret": "resolved-field"}},
+                 "filters": [{"use": "jwt", "secrets": ["plain", "resolved-setting"]}]}],
+        consumers=[{"name": "c", "keys": ["resolved-key"], "hmac": "resolved-hmac-secret"}],
+    )  # fmt: skip
+    assert b"resolved" not in data
+    tree = msgspec.json.decode(data)
+    assert tree["settings"]["name"] == "${N}"
+    assert tree["routes"][0]["respond"]["headers"] == {"x-secret": "${S}"}
+    assert tree["routes"][0]["filters"][0]["secrets"] == ["plain", "${file:/k}"]
+    assert tree["consumers"][0]["secrets"] == {"hmac": "${H}"}
+
+
+def test_keys_of_consumers_are_digests() -> None:
+    data = written(consumers=[{"name": "c", "keys": ["tg-secret-key"], "tags": ["gold"], "priority": 1,
+                               "expires": "2027-01-31", "disabled": True, "tenant": "acme", "scopes": ["read"]}])  # fmt: skip
+    assert b"tg-secret-key" not in data
+    (found,) = generation.consumers(generation.split(data), {})
+    assert found.consumer == Consumer("c", "acme", "", ("gold",), ("read",), 1, 1801353600.0, True)
+    assert found.digests == (digest(b"tg-secret-key"),)
+    assert found.secrets == {}
+
+
+def test_secrets_of_consumers_are_put_in_when_they_are_read() -> None:
+    data = written(1, {("consumers", 0, "hmac"): "${H}"}, consumers=[
+        {"name": "a", "hmac": "resolved-hmac-secret"}, {"name": "b", "hmac": "literal-${x}-secret"}])  # fmt: skip
+    a, b = generation.consumers(generation.split(data), {"H": "from-the-environment"})
+    assert a.secrets == {"hmac": "from-the-environment"}
+    assert b.secrets == {"hmac": "literal-${x}-secret"}
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"null", b'{"format":1}', written()[:-1]])
+def test_what_is_no_generation_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="this is no generation file"):
+        generation.split(data)
+
+
+def test_a_generation_of_another_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="format 2, this program reads 1"):
+        generation.split(written().replace(b'"format":1', b'"format":2', 1))

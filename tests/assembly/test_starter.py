@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from tidegate.assembly.check import check
+from tidegate.assembly.starter import STARTER
+
+
+def test_the_starter_config_is_good_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(STARTER)
+    checked = check(path, {})
+    assert checked.warnings == []
+    assert [route.name for route in checked.built.plan.routes] == ["service", "hello"]
+
+
+def test_its_commented_parts_are_good_too(tmp_path: Path) -> None:
+    lines = []
+    for line in STARTER.splitlines():
+        body = line.lstrip()
+        setting = body.startswith("# ") and (": " in body or body.rstrip().endswith(":")) and not line.startswith(
+            ("# A ", "#  ", "# Every", "# `")) or body.startswith("#   - ") or body.startswith("#     keys")  # fmt: skip
+        lines.append(line.replace("# ", "", 1) if setting and "0.0.0.0:8443" not in line and "tls:" not in line else line)
+    path = tmp_path / "tidegate.yaml"
+    path.write_text("\n".join(lines))
+    checked = check(path, {"MOBILE_KEY": "tg-mobile-key"})
+    assert checked.config.consumers[0].keys == ("tg-mobile-key",)
+    assert checked.built.plan.routes[0].filters == ("api_key", "rate_limit")
+    assert checked.config.upstreams[0].health is not None and len(checked.config.upstreams[0].targets) == 2
+    assert checked.config.trusted_proxies == ("10.0.0.0/8",)

@@ -37,8 +37,9 @@ def test_an_abort_answers_instead_of_the_upstream_and_is_marked() -> None:
     x = exchange()
     answer = Stage(abort=503).run(x)
     assert isinstance(answer, Answer)
-    assert (answer.status, answer.fields) == (503, [("content-type", "application/problem+json")])
+    assert (answer.status, answer.fields) == (503, [("content-type", "application/problem+json"), ("retry-after", "1")])
     assert json.loads(answer.body)["status"] == 503
+    assert Stage(abort=500).run().fields == [("content-type", "application/problem+json")]
     assert x.fault == "abort"
 
 

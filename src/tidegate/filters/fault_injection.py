@@ -137,7 +137,11 @@ class FaultInjection:
     def _abort(self) -> Answer | None:
         if self._config.abort is None:
             return None
-        return Answer(self._config.abort, [("content-type", "application/problem+json")], self._answer)
+        status = self._config.abort
+        fields = [("content-type", "application/problem+json")]
+        if status in (429, 503):
+            fields.append(("retry-after", "1"))  # Every one of these says when to come back (S6.6).
+        return Answer(status, fields, self._answer)
 
     def _ended(self) -> None:
         self._running -= 1

@@ -23,6 +23,7 @@ from tidegate.assembly.check import Checked
 from tidegate.assembly.config import split_address
 from tidegate.assembly.problems import ConfigError
 from tidegate.control.admin.desk import Outcome, Readiness
+from tidegate.control.admin.token import VARIABLE, WeakToken, check_strength, find_token, read_kept
 from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
 from tidegate.control.fetch import fetch
@@ -45,6 +46,8 @@ COLLECT_TIME: Final = 0.25
 """Seconds a scrape waits for fresh figures; a busy worker's last report serves instead."""
 ANSWER_TIME: Final = 10.0
 """Seconds the supervisor has for an answer."""
+LEAVE_TIME: Final = 1.0
+"""Seconds for everything under way in control to end."""
 FETCH_TIME: Final = 10.0
 """Seconds for fetching a key set."""
 TICK: Final = 0.01
@@ -86,6 +89,7 @@ def serve(birth: Birth) -> int:
             say(line)
         return error.code
     finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
 
@@ -123,6 +127,8 @@ class Control:
         self.reloading: asyncio.Task[Outcome] | None = None
         self.reload_lock = asyncio.Lock()
         self.servers: list[Any] = []
+        self.door: Any = None
+        """The TCP listener's door; its token follows the config."""
         self.tasks: list[asyncio.Task[Any]] = []
         self.ended = asyncio.Event()
 
@@ -203,6 +209,11 @@ class Control:
                 listeners.append((each.name, each.host, each.port, "https" if each.tls else "http"))
             if checked.config.admin is not None:
                 admin = split_address(checked.config.admin.address)
+                token = checked.config.admin.token or self.environment.get(VARIABLE, "")
+                try:
+                    check_strength(token or read_kept(self.folder), admin[0])
+                except WeakToken as weak:
+                    return str(weak)
             workers = self.birth.workers or checked.config.workers or workers
         answer, fds = await self._ask("listen", listeners=listeners, admin=admin, workers=workers)
         if answer["error"]:
@@ -227,6 +238,8 @@ class Control:
         checked = self.generations.checked
         if checked is not None:
             self.book.warnings = [str(warning) for warning in checked.warnings]
+            if self.door is not None:
+                self.door.token = self._admin_token()
             self.watch.follow(files_of(checked.source, plan))
         self.channel.send("serve", generation=number, drain=plan.drain_accept + plan.drain_finish)
         self.link.broadcast("generation", number=number)
@@ -470,18 +483,21 @@ class Control:
         # Imported late: workers are starting meanwhile, and FastAPI takes longer than they do.
         from tidegate.control.admin.app import guarded, make_app, trusted
         from tidegate.control.admin.server import make_server
-        from tidegate.control.admin.token import find_token
 
         app = make_app(self)
         self._serve_admin(make_server(trusted(app)), bind_private(self.folder.place_socket("control.sock")))
         if self.admin_socket is not None:
-            checked = self.generations.checked
-            configured = checked.config.admin.token if checked is not None and checked.config.admin is not None else ""
-            token = find_token(configured, self.environment, self.folder)
-            if token.made:
-                say_plain(f"admin token (kept in {self.folder.path / 'admin-token'}): {token.value}")
-            here = loopback(self.admin_socket.getsockname()[0])
-            self._serve_admin(make_server(guarded(app, token.value, here)), self.admin_socket)
+            self.door = guarded(app, self._admin_token(), loopback(self.admin_socket.getsockname()[0]))
+            self._serve_admin(make_server(self.door), self.admin_socket)
+
+    def _admin_token(self) -> str:
+        """The token in force; one that is made now is shown, this once (C3.1)."""
+        checked = self.generations.checked
+        configured = checked.config.admin.token if checked is not None and checked.config.admin is not None else ""
+        token = find_token(configured, self.environment, self.folder)
+        if token.made:
+            say_plain(f"admin token (kept in {self.folder.path / 'admin-token'}): {token.value}")
+        return token.value
 
     def _serve_admin(self, server: Any, listening: socket.socket) -> None:
         self.servers.append(server)
@@ -514,6 +530,7 @@ class Control:
         self.link.close()
         for task in self.tasks:
             task.cancel()
+        await asyncio.wait(self.tasks, timeout=LEAVE_TIME)
         if self.upstreams is not None:
             self.upstreams.close()
         if self.limits is not None:

@@ -90,7 +90,6 @@ class Watch:
                     step=QUIET,
                     stop_event=self.again,
                     recursive=False,
-                    raise_interrupt=False,
                 ):
                     await self.look()
             except OSError:

@@ -361,7 +361,8 @@ def _unsafe(made: Made, stage: str, later: list[tuple[str, Made]]) -> tuple[str,
     for other_stage, other in later:
         if getattr(made.part, "reads_identity", False) and other_stage == "auth" and stage != "auth":
             return f"{made.use} reads the identity before {other.use} has verified it", f"put {other.use} above it"
-        if stage in ("body", "cache") and other_stage in ("ip", "pre_auth", "auth", "authorize", "limit"):
+        early = stage == "cache" or (stage == "body" and hasattr(made.part, "on_request_body"))
+        if early and other_stage in ("ip", "pre_auth", "auth", "authorize", "limit"):
             what = "reads the body" if stage == "body" else "answers from the cache"
             return f"{made.use} {what} before {other.use} has let the request in", f"put {other.use} above it"
     return None

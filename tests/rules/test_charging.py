@@ -18,7 +18,7 @@ STUCK = Fault("limiter_unavailable")
 
 
 def finish(result: Coroutine[Any, Any, None] | None) -> None:
-    """Run what ``charge`` gave to its end. A compiled coroutine is no ``types.CoroutineType``: it is told by ``send``."""
+    """Run what ``charge`` gave to its end. (``fakes.finish`` does not know the coroutines of compiled code.)"""
     if result is not None:
         with pytest.raises(StopIteration):
             result.send(None)

@@ -142,8 +142,8 @@ def test_ejection_words_read_back(ms: int, seconds: float, reason: int, times: i
 
 def test_slots_stay_with_their_keys_over_reloads() -> None:
     table = SlotTable(8)
-    assert table.assign(["a", "b", "c"]) == []
-    assert table.assign(["c", "d", "a"]) == []
+    assert table.assign(["a", "b", "c"]) == [0, 1, 2]
+    assert table.assign(["c", "d", "a"]) == [3]
     assert table.export_slots() == {"a": 0, "c": 2, "d": 3}
     assert table.get("b") == -1
 
@@ -152,7 +152,7 @@ def test_a_slot_given_up_is_used_again_only_when_no_fresh_one_is_left() -> None:
     table = SlotTable(3)
     table.assign(["a", "b"])
     table.assign(["b"])
-    assert table.assign(["b", "c"]) == [] and table.get("c") == 2
+    assert table.assign(["b", "c"]) == [2] and table.get("c") == 2
     assert table.assign(["b", "c", "d"]) == [0] and table.get("d") == 0
     assert table.assign(["b", "c", "d", "e"]) == [] and table.get("e") == -1
 

@@ -101,8 +101,6 @@ class Prober:
         self.draw = draw
         self.checked: dict[str, Checked] = {}
         self.contexts: dict[UpstreamTlsPlan, ssl.SSLContext | None] = {}
-        self.resuming = True
-        """Until the first ``apply``: words found in the row are a former prober's and are taken up (S12.3)."""
         self.counts: dict[tuple[str, str], int] = {}
         """Probes by (upstream, ``passed`` or what went wrong), for ``health_checks_total``."""
         self.beat: asyncio.Task[None] | None = None
@@ -116,7 +114,7 @@ class Prober:
         slots: SlotTable,
     ) -> None:
         """Check exactly what *upstreams* name: *addresses* gives for (host, port) the resolved ones, *slots* the place
-        of each endpoint in the segment. What was known of an endpoint stays (S12.1)."""
+        of each endpoint in the segment, zeroed when it was given out. What was known of an endpoint stays (S12.1)."""
         if self.beat is None:
             self.beat = asyncio.create_task(self._beat(), name="prober")
         self.contexts = {}
@@ -133,7 +131,6 @@ class Prober:
             if wanted.get(key) is not before:
                 _stop(before)
         self.checked = wanted
-        self.resuming = False
         for entry in wanted.values():
             if entry.task is None:
                 entry.task = asyncio.create_task(self._watch(entry), name=f"probe {entry.key}")
@@ -150,10 +147,8 @@ class Prober:
         check = Check(health.fall, health.rise, self.clock())
         if before is not None:
             check.resume(before.check.word())
-        elif self.resuming:
-            word = self._word(slot)
-            if word:
-                check.resume(word)
+        elif word := self._word(slot):
+            check.resume(word)  # a prober before us knew it: the last state is kept (S12.3)
         context = self._context(upstream.tls) if target.scheme in SECURE else None
         server_name = upstream.tls.server_name or target.host
         probe = Probe(health, address, target.port, target.scheme, target.host, context, server_name)

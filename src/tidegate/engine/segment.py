@@ -234,22 +234,24 @@ class SlotTable:
 
     def assign(self, keys: Iterable[str]) -> list[int]:
         """Make *keys* the whole set: known ones keep their slot, new ones get one, the rest is given up. Returns the
-        slots now used by another key than before: their words in control's row are to be zeroed by control."""
+        slots given out now: control zeroes their words in its row, so that nothing is said of a key but by itself."""
         wanted = dict.fromkeys(keys)
         for key in [key for key in self.slots if key not in wanted]:
             self.freed.append(self.slots.pop(key))
-        reused: list[int] = []
+        given: list[int] = []
         for key in wanted:
             if key in self.slots:
                 continue
             if self.fresh < self.size:
-                self.slots[key] = self.fresh
+                slot = self.fresh
                 self.fresh += 1
             elif self.freed:
                 slot = self.freed.pop(0)
-                self.slots[key] = slot
-                reused.append(slot)
-        return reused
+            else:
+                continue
+            self.slots[key] = slot
+            given.append(slot)
+        return given
 
     def get(self, key: str) -> int:
         """The slot of *key*, -1 when it has none."""

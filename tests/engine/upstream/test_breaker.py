@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,20 @@ def test_four_workers_trip_as_one_s13_7(window_type: str) -> None:
     call(breakers[3], 10.2, failed=True)
     assert breakers[3].state() == "open"
     assert {breaker.state(10.21) for breaker in breakers} == {"open"}
+
+
+def test_four_processes_trip_as_one_s13_7() -> None:
+    segment = Segment.create(4, endpoints=1, upstreams=2, ring=128)
+    for index in range(4):
+        pid = os.fork()
+        if pid == 0:
+            worker = Breaker(PLAN, segment.row(index), 1)
+            for number in range(5):
+                call(worker, 10.0 + index + number * 0.01, failed=True)
+            os._exit(0 if worker.state() == ("open" if index == 3 else "closed") else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+    assert Breaker(PLAN, segment.row(0), 1).state(14.0) == "open"
+    os.close(segment.fd)
 
 
 def test_good_calls_of_other_workers_are_in_the_window_s13_7() -> None:

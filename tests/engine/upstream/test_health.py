@@ -122,6 +122,16 @@ def test_while_somebody_probes_the_unprobed_stay_out() -> None:
     assert names(health.candidates(T + 9.0, 0.5)) == [0]
 
 
+def test_an_endpoint_that_found_no_slot_is_not_left_out_for_ever() -> None:
+    segment = Segment.local(1, endpoints=1)
+    health = Health(CHECKED, endpoints(2), segment.row(0), T)
+    for second in range(1, 4):
+        probed(segment, 0, DOWN, T, beat=T + second)
+        health.sweep(T + second)
+        assert names(health.candidates(T + second, 0.5)) == ([] if second < 3 else [1])
+    assert health.settled()
+
+
 def test_when_the_prober_is_gone_the_last_state_stays_s12_3() -> None:
     segment, (health,) = node(1, 3, CHECKED)
     probed(segment, 0, UP, T)
@@ -446,6 +456,18 @@ def test_an_attempt_on_a_removed_endpoint_ends_quietly() -> None:
     health = reloaded(old, [old.endpoints[0]], None, T + 1.0)
     health.ended(gone, T + 2.0, 0.1, "connect")
     assert gone.own_active == 0 and names(health.candidates(T + 2.0, 0.5)) == [0]
+
+
+def test_what_our_row_says_of_a_removed_endpoint_is_wiped() -> None:
+    segment, (old, _) = node(2, 3)
+    fail(old, 1, T)
+    old.sweep(T + 1.0)
+    old.refresh(T + 1.1)
+    row = segment.row(0)
+    place = row.base + row.endpoint(1)
+    assert row.words[place + EJECTED] and row.words[place + AVERAGE]
+    reloaded(old, [old.endpoints[0], old.endpoints[2]], row, T + 2.0)
+    assert row.words[place : place + 4].tolist() == [0, 0, 0, 0]
 
 
 def test_a_reload_that_changes_nothing_shows_the_same_tuple_and_weights_go_on() -> None:

@@ -94,8 +94,8 @@ class Health:
 
     __slots__ = (
         "born", "check", "dirty", "ejections", "endpoints", "first", "lone", "outlier", "panicked", "plan",
-        "prober_gone", "ramp_at", "ramping", "refresh_at", "reread", "row", "shown", "states", "weights_version",
-        "words",
+        "prober_gone", "ramp_at", "ramping", "refresh_at", "reread", "row", "shown", "states", "untold",
+        "weights_version", "words",
     )  # fmt: skip
 
     def __init__(self, plan: UpstreamPlan, endpoints: Sequence[Endpoint], row: Row | None, now: float) -> None:
@@ -109,6 +109,8 @@ class Health:
         self.outlier = Outlier(plan.outlier)
         self.born = now
         self.prober_gone = False
+        self.untold = False
+        """So much time has passed that an endpoint without a slot in the segment will not hear of its checks."""
         self.refresh_at = now
         self.reread = REREAD * max(1, len(self.endpoints) // REREAD_ENDPOINTS)
         self.ramping = False
@@ -335,8 +337,10 @@ class Health:
             return
         beat = 0.0 if self.row is None else self.row.words[self.row.control + HEARTBEAT] / 1000.0
         gone = now - max(beat, self.born) >= PROBER_GONE
-        if gone != self.prober_gone:
+        untold = now - self.born >= PROBER_GONE
+        if (gone, untold) != (self.prober_gone, self.untold):
             self.prober_gone = gone
+            self.untold = untold
             self.dirty = True
 
     def _ejected(self, state: EndpointHealth, ejection: Ejection) -> None:
@@ -357,6 +361,13 @@ class Health:
         window = state.window
         if window is not None and window.state == OPEN:
             window.move(HALF_OPEN, now)
+
+    def _forget(self, state: EndpointHealth) -> None:
+        """Its endpoint is gone: whoever gets its slot next must not inherit what our row says."""
+        row = self.row
+        if row is not None and state.offset >= 0:
+            place = row.base + state.offset
+            row.words[place + AVERAGE] = row.words[place + AVERAGE_AT] = row.words[place + EJECTED] = 0
 
     def _say(self, state: EndpointHealth, word: int) -> None:
         if self.row is not None and state.offset >= 0:
@@ -385,8 +396,8 @@ class Health:
     def _checks_pass(self, state: EndpointHealth) -> bool:
         if not self.check or state.active == UP:
             return True
-        # S12.5: unused until its first pass; S12.3: but not for ever, if nobody probes
-        return state.active == UNKNOWN and self.prober_gone
+        # S12.5: unused until its first pass; S12.3: but not for ever, if nobody probes it or can tell us
+        return state.active == UNKNOWN and (self.prober_gone or (state.offset < 0 and self.untold))
 
     def _rebuild(self, now: float) -> None:
         """Judge every endpoint anew and lay out the tiers; tuples that did not change stay the same objects."""
@@ -453,7 +464,7 @@ class Health:
 
     def settled(self) -> bool:
         """Every endpoint has had its first probe, or nobody probes: readiness may go on (S12.5, S23.4)."""
-        return not self.check or self.prober_gone or all(state.active != UNKNOWN for state in self.states.values())
+        return all(state.active != UNKNOWN or self._checks_pass(state) for state in self.states.values())
 
     def explain(self, now: float) -> list[dict[str, Any]]:
         """Per endpoint, JSON-ready: usable or not, which part says no and since when (S12.1)."""
@@ -522,8 +533,12 @@ class Health:
             if known and state.endpoint.key not in old.states:
                 state.late = True
                 state.fit = state.proven = False
+        for key, state in old.states.items():
+            if key not in self.states:
+                self._forget(state)
         self.born = old.born if old.check == self.check else self.born
         self.prober_gone = old.prober_gone and self.check and old.check
+        self.untold = old.untold and self.check and old.check
         self.ejections = old.ejections
         self.weights_version = old.weights_version + 1
         self.shown = old.shown

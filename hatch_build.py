@@ -29,7 +29,12 @@ INTERPRETED = {
 }
 """Files of those rooms that stay interpreted, and why."""
 
-OPTIONS = ("--ignore-missing-imports", "--python-version", f"{sys.version_info[0]}.{sys.version_info[1]}")
+OPTIONS = (
+    "--config-file=",
+    "--ignore-missing-imports",
+    "--python-version",
+    f"{sys.version_info[0]}.{sys.version_info[1]}",
+)
 
 
 def modules(package: Path) -> list[str]:
@@ -53,10 +58,10 @@ class CustomBuildHook(BuildHookInterface[Any]):
     """Compiles a copy of the package, and adds the results to the wheel."""
 
     def dependencies(self) -> list[str]:
-        """What the build needs besides hatchling: the types of what the rooms import count too."""
+        """What the build needs besides hatchling: mypyc looks at the types of all that the rooms import."""
         if self.target_name != "wheel" or os.environ.get("TIDEGATE_PURE") or compiler() is None:
             return []
-        return ["mypy[mypyc]>=1.18", "setuptools", "msgspec", "pydantic", "types-PyYAML"]
+        return ["mypy[mypyc]>=1.18", "setuptools", "types-PyYAML", *self.metadata.core.dependencies]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel" or version == "editable":

@@ -1,0 +1,251 @@
+"""Policies paid from leases, with an authority played by hand (S9.4, S9.6, S9.3)."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from limit_fakes import RATE, Hand
+from tidegate.ports.authority import LimitSpec, Verdict
+
+
+def test_the_first_take_asks_and_the_next_ones_are_answered_at_once() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    first, second = hand.take(policy), hand.take(policy)
+    assert hand.end_turn() == [
+        {
+            "kind": "want",
+            "items": [[policy.number, "rate", "a", "rate", 100, 1_000_000_000, 200, "", "UTC", 1, 2, 0, 0]],
+        }
+    ]
+    assert first == second == []
+    hand.grant(policy, 100, free=100)
+    assert first == [Verdict(True, 199, 0.01)]
+    assert second == [Verdict(True, 198, 0.01)]
+    assert policy.take("a", 8) == Verdict(True, 190, 0.01)
+    hand.time += 0.055
+    assert policy.take("a") == Verdict(True, 194, 0.01)
+    hand.time += 3.0
+    assert policy.take("a") == Verdict(True, 199, 0.01)
+    assert hand.end_turn() == []
+
+
+def test_those_who_came_while_the_answer_was_under_way_ask_again_when_it_is_not_enough() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    first = hand.take(policy)
+    hand.end_turn()
+    late = hand.take(policy, cost=3)
+    hand.grant(policy, 2, lease=7)
+    assert first[0].allowed and late == []
+    [message] = hand.end_turn()
+    assert message["items"][0][-4:] == [3, 3, 7, 1]
+    hand.grant(policy, 3, lease=8)
+    assert late[0].allowed
+
+
+def test_s9_4_a_no_stands_for_the_wait_it_names() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    said = hand.take(policy)
+    hand.end_turn()
+    hand.grant(policy, 0, wait=0.5)
+    assert said == [Verdict(False, 0, 0.01, 0.5)]
+    hand.time += 0.2
+    assert policy.take("a") == Verdict(False, 0, 0.01, pytest.approx(0.3))
+    assert hand.end_turn() == []
+    hand.time += 0.4
+    later = hand.take(policy)
+    assert later == [] and len(hand.end_turn()) == 1
+
+
+def test_a_no_to_a_large_cost_leaves_small_ones_alone() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    hand.take(policy, cost=50)
+    hand.end_turn()
+    hand.grant(policy, 0, free=10, wait=5)
+    assert isinstance(policy.take("a", 60), Verdict)
+    small = hand.take(policy, cost=5)
+    hand.end_turn()
+    hand.grant(policy, 5)
+    assert small[0].allowed
+
+
+def test_s9_1_a_cost_over_the_burst_can_never_pass_and_nobody_is_asked() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    assert policy.take("a", 201) == Verdict(False, 200, 0.01, 0.0)
+    assert hand.end_turn() == []
+
+
+def test_s9_4_a_lease_is_not_spent_after_its_end_and_its_rest_goes_home() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    hand.take(policy)
+    hand.end_turn()
+    hand.grant(policy, 10, until=hand.time + 1.0)
+    hand.time += 1.0
+    verdict = policy.take("a")
+    assert inspect.iscoroutine(verdict)
+    verdict.close()
+    assert hand.tick(0.02) == [{"kind": "back", "items": [["rate", "a", 7, 9]]}]
+    assert policy.buckets == {}
+
+
+def test_a_grant_that_comes_after_its_end_is_returned_and_asked_for_again() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    said = hand.take(policy)
+    hand.end_turn()
+    hand.grant(policy, 10, until=hand.time - 0.001)
+    back, want = hand.end_turn()
+    assert back["items"] == [["rate", "a", 7, 10]]
+    assert want["kind"] == "want" and said == []
+
+
+def test_s9_4_a_recall_returns_the_lease_at_once() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    hand.take(policy)
+    hand.end_turn()
+    hand.grant(policy, 10)
+    hand.limits.receive({"kind": "recall", "items": [[policy.number, "a", 6], [policy.number, "a", 7]]})
+    assert hand.end_turn() == [{"kind": "back", "items": [["rate", "a", 7, 9]]}]
+    again = policy.take("a")
+    assert inspect.iscoroutine(again)
+    again.close()
+
+
+def test_s9_7_what_was_taken_just_now_returns_to_the_lease_and_older_units_to_the_authority() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    hand.take(policy, cost=3)
+    hand.end_turn()
+    hand.grant(policy, 10)
+    policy.give_back("a", 2)
+    assert policy.buckets["a"].left == 9
+    policy.give_back("a", 2)
+    assert policy.buckets["a"].left == 9, "a lease never grows over what was granted"
+    policy.give_back("a", 1, taken=hand.time - 1.0)
+    assert policy.buckets["a"].left == 9
+    assert hand.tick() == [{"kind": "back", "items": [["rate", "a", 0, 3]]}]
+
+
+def test_a_taker_who_left_is_charged_nothing() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    hand.take(policy)
+    hand.stepper.cancel()
+    second = hand.take(policy)
+    [message] = hand.end_turn()
+    assert message["items"][0][-4:-2] == [1, 1]
+    hand.grant(policy, 1)
+    assert second[0].allowed
+
+
+def test_the_window_tells_when_more_comes() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(LimitSpec("w", "window", 10, 60.0))
+    said = hand.take(policy)
+    hand.end_turn()
+    hand.grant(policy, 2, free=8, more=hand.time + 61.0)
+    assert said == [Verdict(True, 9, 61.0)]
+
+
+def test_s9_6_without_a_link_a_local_share_starts_at_one_unit_and_refills_at_its_part() -> None:
+    hand = Hand(workers=4)
+    hand.link = False
+    policy = hand.limits.policy(RATE)
+    first = hand.take(policy)
+    hand.end_turn()
+    assert first[0].allowed
+    refused = policy.take("a")
+    assert isinstance(refused, Verdict) and not refused.allowed
+    assert refused.retry_after == pytest.approx(0.04)
+    hand.time += 0.0401
+    again = policy.take("a")
+    assert isinstance(again, Verdict) and again.allowed
+
+
+def test_s9_6_leases_are_spent_before_the_local_share() -> None:
+    hand = Hand(workers=4)
+    policy = hand.limits.policy(RATE)
+    hand.take(policy)
+    hand.end_turn()
+    hand.grant(policy, 4)
+    hand.limits.disconnected()
+    verdicts = [policy.take("a") for _ in range(5)]
+    assert [isinstance(verdict, Verdict) and verdict.allowed for verdict in verdicts] == [True] * 4 + [False]
+
+
+def test_s9_6_allow_and_deny_do_as_they_say() -> None:
+    hand = Hand()
+    hand.link = False
+    allow = hand.limits.policy(LimitSpec("x", "rate", 1, on_store_error="allow"))
+    deny = hand.limits.policy(LimitSpec("x", "rate", 1, on_store_error="deny"))
+    said = [hand.take(allow), hand.take(allow), hand.take(deny)]
+    hand.end_turn()
+    assert said[0][0].allowed and said[1][0].allowed
+    fault = said[2][0]
+    assert (fault.code, fault.status, fault.retry_after) == ("limiter_unavailable", 503, 1.0)
+
+
+def test_s9_6_an_answer_that_does_not_come_in_50_ms_is_given_here_and_owed() -> None:
+    hand = Hand(workers=2)
+    policy = hand.limits.policy(RATE)
+    said = hand.take(policy)
+    hand.end_turn()
+    for _ in range(5):
+        hand.tick()
+    assert said == []
+    hand.tick()
+    assert said[0].allowed
+    assert not hand.limits.gone
+    hand.take(policy, cost=2)
+    [message] = hand.end_turn()
+    assert message["items"][0][-4:-2] == [3, 3]
+    hand.grant(policy, 10)
+    assert policy.buckets["a"].left == 7
+
+
+def test_s9_3_slots_are_lent_and_returned_here_and_spare_ones_go_home() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(LimitSpec("s", "concurrent", 4))
+    hand.take(policy)
+    hand.end_turn()
+    hand.grant(policy, 2)
+    assert policy.take("a") == Verdict(True, 0, 1.0)
+    policy.give_back("a")
+    policy.give_back("a")
+    assert policy.take("a") == Verdict(True, 1, 1.0)
+    policy.give_back("a")
+    assert hand.tick(0.02) == [{"kind": "back", "items": [["s", "a", -1, 2]]}]
+    assert policy.buckets == {}
+
+
+def test_s9_3_a_refused_slot_is_not_asked_for_at_once() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(LimitSpec("s", "concurrent", 4))
+    said = hand.take(policy)
+    hand.end_turn()
+    hand.grant(policy, 0, wait=1e-9)
+    assert said == [Verdict(False, 0, 1.0, 1.0)]
+    assert policy.take("a") == Verdict(False, 0, 1.0, 1.0)
+    hand.time += 0.03
+    later = hand.take(policy)
+    assert len(hand.end_turn()) == 1 and later == []
+
+
+def test_s9_3_slots_taken_while_nobody_answered_are_owed() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(LimitSpec("s", "concurrent", 4))
+    hand.take(policy)
+    hand.end_turn()
+    assert hand.tick(0.06) == []
+    assert policy.buckets["a"].used == 1
+    hand.take(policy)
+    [message] = hand.end_turn()
+    assert message["items"][0][-4:] == [2, 2, -1, 0]

@@ -63,7 +63,7 @@ def run_(
 ) -> int:
     """Run the gateway until it is told to stop.
 
-    Examples:
+    For example:
 
     - `tidegate run` serves `./tidegate.yaml`
     - `tidegate run -c http.yaml --workers 4`
@@ -97,7 +97,7 @@ def check(
 
     Everything that can be wrong is said at once, with file, line, field and remedy. Nothing is started or opened.
 
-    Examples:
+    For example:
 
     - `tidegate check`
     - `tidegate check -c http.yaml && tidegate reload -c http.yaml`
@@ -131,7 +131,7 @@ def explain(
 ) -> int:
     """Print the journey of a request: which route takes it, what its filters do, where it goes. Nothing is sent.
 
-    Examples:
+    For example:
 
     - `tidegate explain GET /orders/7`
     - `tidegate explain POST https://api.example/orders -H "x-version: 2"`
@@ -173,7 +173,7 @@ def explain(
 def schema() -> int:
     """Print the JSON Schema of the config, for editors that complete and check it.
 
-    Examples:
+    For example:
 
     - `tidegate schema > tidegate.schema.json`
     - then begin the config with `# yaml-language-server: $schema=tidegate.schema.json`
@@ -188,7 +188,7 @@ def schema() -> int:
 def init(file: Path = DEFAULT, /) -> int:
     """Write a commented config to start from. A file that is there is never overwritten.
 
-    Examples:
+    For example:
 
     - `tidegate init`
     - `tidegate init gateway/tidegate.yaml`
@@ -219,7 +219,7 @@ def demo() -> int:
 
     Uses 127.0.0.1:8080 for traffic, 127.0.0.1:9080 for the admin API and a temporary folder, nothing else.
 
-    Examples:
+    For example:
 
     - `tidegate demo`
     """
@@ -232,7 +232,7 @@ def demo() -> int:
 def reload(*, config: Config = None, data: Annotated[Path | None, Parameter(name="--data")] = None) -> int:
     """Have a running gateway take up its changed config. A bad one is refused whole, and the old one goes on.
 
-    Examples:
+    For example:
 
     - `tidegate reload`
     - `tidegate reload -c http.yaml`

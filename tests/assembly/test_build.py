@@ -122,9 +122,9 @@ def test_hooks_of_requests_run_as_written_and_of_answers_in_reverse() -> None:
     assert [h.filter for h in plan.on_request_head] == ["whole", "stepped", "whole"]
 
 
-def test_only_an_async_hook_of_a_part_that_is_not_stepped_runs_in_a_task() -> None:
+def test_what_a_part_waits_for_runs_in_a_task_unless_it_is_stepped() -> None:
     plan = only(filters=[{"use": "whole"}, {"use": "stepped"}])
-    assert [h.task for h in plan.on_request_head] == [False, False]
+    assert [h.task for h in plan.on_request_head] == [True, False]
     assert [h.task for h in plan.on_request_body] == [True]
 
 

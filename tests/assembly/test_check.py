@@ -184,7 +184,7 @@ def test_au_admin_default_a_weak_token_off_loopback_is_refused(tmp_path: Path, t
     text = GOOD + f"admin: {{address: 0.0.0.0:9080, token: '{token}'}}\n"
     (problem,) = refusal(tmp_path, text)
     assert problem.startswith("gw.yaml:9: admin.token: ") and "set TIDEGATE_ADMIN_TOKEN" in problem
-    assert not token or f"'{token}'" not in problem and f" {token} " not in problem
+    assert not token or (f"'{token}'" not in problem and f" {token} " not in problem)
     good(tmp_path, text.replace("0.0.0.0", "127.0.0.1"))
 
 

@@ -16,7 +16,9 @@ def example() -> Checked:
 
 
 def test_a_journey_names_every_part_in_the_order_of_work(example: Checked) -> None:
-    assert journey(example, "GET", "/orders/7?page=2") == """\
+    assert (
+        journey(example, "GET", "/orders/7?page=2")
+        == """\
 GET /orders/7?page=2
   host        (any)
   path        /orders/7   query page=2
@@ -35,6 +37,7 @@ GET /orders/7?page=2
   timeouts    connect 1s, request 30s, idle 1m
   answer      headers          other      on_response_head
   record      access_log"""
+    )
 
 
 def test_conditions_count_and_open_routes_say_so(example: Checked) -> None:
@@ -103,7 +106,9 @@ def test_captures_splits_fallbacks_and_redirects_are_told(tmp_path: Path) -> Non
 
 
 def test_a_summary_is_one_line_for_each_thing(example: Checked) -> None:
-    assert summary(example) == """\
+    assert (
+        summary(example)
+        == """\
 http.yaml is good.
   listen      127.0.0.1:8080 http
   admin       127.0.0.1:9080
@@ -114,3 +119,4 @@ http.yaml is good.
   upstream    orders: 2 targets, peak_ewma
   upstream    catalog: 1 targets, power_of_two
   consumers   2"""
+    )

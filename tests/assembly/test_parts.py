@@ -100,8 +100,8 @@ def test_a_missing_extra_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> 
         raise ModuleNotFoundError("no", name="jsonschema_rs.inner")
 
     monkeypatch.setattr(parts, "importlib", SimpleNamespace(import_module=no_such_module))
-    assert refusal("filters", "json_schema") == (
-        "the filter json_schema needs jsonschema_rs.inner, which is not installed", "pip install 'tidegate[schema]'")  # fmt: skip
+    message = "the filter json_schema needs jsonschema_rs.inner, which is not installed"
+    assert refusal("filters", "json_schema") == (message, "pip install 'tidegate[schema]'")
 
 
 def test_strangers_come_in_by_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:

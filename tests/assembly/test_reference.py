@@ -32,7 +32,9 @@ def test_no_reference_of_the_schema_leads_nowhere() -> None:
 
 def test_the_page_tells_every_setting_with_its_default_and_unit() -> None:
     page = reference.page()
-    assert "| `connect` | `500ms` `1s` `5m` `1h` | `1s` | For one TCP connection; then the next endpoint is tried" in page
+    assert (
+        "| `connect` | `500ms` `1s` `5m` `1h` | `1s` | For one TCP connection; then the next endpoint is tried" in page
+    )
     assert "## upstreams[].breaker" in page and "## routes[].match" in page and "## listeners[].tls" in page
     assert "### api_key" in page and "### peak_ewma" in page
     assert "| `token` | text |  | The admin token." in page

@@ -6,7 +6,6 @@ Runs in control, to prove a config before any worker sees it, and in every worke
 from __future__ import annotations
 
 import gc
-import inspect
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +22,7 @@ from tidegate.assembly.parts import PartError, PartErrors, Shelf
 from tidegate.assembly.problems import FieldPath
 from tidegate.assembly.read import BadReference, resolve_tree
 from tidegate.exchange.head import Answer, Fields
+from tidegate.ports.filter import HOOKS
 from tidegate.ports.plan import (
     ArmPlan,
     BatchPlan,
@@ -314,7 +314,7 @@ class _Work:
         self.old_upstreams = previous.upstreams
         self.old_routes = previous.routes
         self._once: dict[tuple[str, bytes], Made] | None = {} if once else None
-        self._hooks: dict[type, tuple[tuple[str, bool], ...]] = {}
+        self._hooks: dict[type, tuple[bool, tuple[str, ...]]] = {}
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -497,9 +497,10 @@ class _Work:
         done: list[Hook] = []
         for m in made:
             part = m.part
-            for name, waits in self._shape(type(part)):
+            task, names = self._shape(type(part))
+            for name in names:
                 call = getattr(part, name)
-                hook = HookPlan(call, m.use, waits)
+                hook = HookPlan(call, m.use, task)
                 if name == "on_request_head":
                     request_head.append(hook)
                 elif name == "on_request_body":
@@ -526,16 +527,12 @@ class _Work:
             "on_done": tuple(done),
         }
 
-    def _shape(self, part: type) -> tuple[tuple[str, bool], ...]:
-        """(hook, runs in a Task of its own) for each hook that the class *part* defines."""
+    def _shape(self, part: type) -> tuple[bool, tuple[str, ...]]:
+        """Whether what the hooks of the class *part* wait for runs in a Task of its own, and which hooks it defines."""
         shape = self._hooks.get(part)
         if shape is None:
-            stepped = bool(getattr(part, "stepped", False))
-            shape = self._hooks[part] = tuple(
-                (name, not stepped and inspect.iscoroutinefunction(getattr(part, name)))
-                for name in dir(part)
-                if name.startswith("on_")
-            )
+            names = tuple(name for name in HOOKS if hasattr(part, name))
+            shape = self._hooks[part] = (not getattr(part, "stepped", False), names)
         return shape
 
     # -- the whole -----------------------------------------------------------------------------------------------------

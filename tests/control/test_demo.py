@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tidegate.assembly.check import check
+from tidegate.control import demo
+
+
+def talk(*pieces: bytes, close: bool = True) -> bytes:
+    """What the service answers to *pieces* over a real socket."""
+
+    async def conversation() -> bytes:
+        async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await demo.converse(8091, reader, writer)
+
+        server = await asyncio.start_server(converse, "127.0.0.1", 0, limit=demo.MAX_HEAD)
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for piece in pieces:
+            writer.write(piece)
+        if close:
+            writer.write_eof()
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        server.close()
+        return answer
+
+    return asyncio.run(conversation())
+
+
+def body(answer: bytes) -> dict[str, object]:
+    result: dict[str, object] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return result
+
+
+def test_the_demo_config_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(demo.CONFIG)
+    checked = check(path, {})
+    assert checked.warnings == []
+    assert [r.name for r in checked.built.plan.routes] == ["echo", "private", "slow", "live", "hello"]
+    assert len(checked.built.plan.upstreams["echo"].targets) == 2
+
+
+def test_a_service_tells_what_it_was_asked() -> None:
+    answer = talk(b"POST /echo?x=1 HTTP/1.1\r\nHost: a\r\nX-Test: Yes\r\nContent-Length: 2\r\n\r\nhi")
+    assert body(answer) == {
+        "instance": 8091, "method": "POST", "target": "/echo?x=1", "body": "hi",
+        "fields": {"host": "a", "x-test": "Yes", "content-length": "2"},
+    }  # fmt: skip
+
+
+def test_a_chunked_body_is_put_together_and_connections_are_kept() -> None:
+    request = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n"
+    answer = talk(request + request)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2 and answer.count(b'"body": "hello"') == 2
+
+
+def test_head_has_no_body_and_close_is_obeyed() -> None:
+    answer = talk(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n", close=False)
+    assert answer.startswith(b"HTTP/1.1 200 OK") and answer.endswith(b"\r\n\r\n")
+
+
+def test_nonsense_and_too_much_end_the_connection() -> None:
+    assert talk(b"nonsense\r\n\r\n", close=False) == b""
+    assert talk(b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", close=False) == b""
+    with contextlib.suppress(ConnectionResetError):
+        assert talk(b"x" * (demo.MAX_HEAD * 3), close=False) == b""
+
+
+def test_a_websocket_echoes_messages_pings_and_the_close() -> None:
+    upgrade = b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    mask = b"\x01\x02\x03\x04"
+
+    def frame(first: int, data: bytes) -> bytes:
+        length = demo.frame_length(len(data))
+        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
+        return bytes([first, length[0] | 0x80]) + length[1:] + mask + masked
+
+    answer = talk(
+        upgrade, frame(0x81, b"hi"), frame(0x89, b"p"), frame(0x82, b"z" * 300), frame(0x88, b""), close=False
+    )
+    head, _, frames = answer.partition(b"\r\n\r\n")
+    assert b"101 Switching Protocols" in head and b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
+    assert frames == b"\x81\x02hi" + b"\x8a\x01p" + b"\x82\x7e\x01\x2c" + b"z" * 300 + b"\x88\x00"
+
+
+def test_lengths_of_frames() -> None:
+    assert demo.frame_length(125) == b"\x7d"
+    assert demo.frame_length(126) == b"\x7e\x00\x7e"
+    assert demo.frame_length(65536) == b"\x7f\x00\x00\x00\x00\x00\x01\x00\x00"
+
+
+def test_children_are_ended_the_last_first() -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    children = [subprocess.Popen(sleeper, stderr=subprocess.DEVNULL) for _ in range(2)]
+    demo.stop(children)
+    assert all(child.returncode is not None for child in children)
+
+
+def test_a_child_that_has_ended_ends_the_waiting() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert demo.wait_until_ready([child]) is False

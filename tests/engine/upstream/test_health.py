@@ -213,6 +213,20 @@ def test_an_ejection_is_the_whole_nodes_s12_7() -> None:
     assert row.words[row.base + row.endpoint(1) + EJECTED] == 0
 
 
+def test_workers_that_eject_at_the_same_moment_do_not_take_the_last_ones_s12_7() -> None:
+    _, (health, other) = node(2, 2)
+    fail(health, 0, T)
+    fail(other, 1, T)
+    health.refresh(T + 1.0)
+    other.refresh(T + 1.0)
+    for one, number in ((health, 0), (other, 1)):
+        one.outlier.eject(one.states[f"10.0.0.{number}:80"].seen, 1, T + 1.0, 0.0)
+        one._say(one.states[f"10.0.0.{number}:80"], ejection_word(T + 1.0, 30.0, 1, 1))
+        one.dirty = True
+    assert names(health.candidates(T + 1.1, 0.5)) == [1]
+    assert names(other.candidates(T + 1.1, 0.5)) == [0]
+
+
 def test_a_row_freed_by_the_supervisor_ends_its_ejections_elsewhere() -> None:
     segment, (health, other) = node(2, 3)
     fail(health, 1, T)

@@ -399,14 +399,20 @@ class Health:
         # S12.5: unused until its first pass; S12.3: but not for ever, if nobody probes it or can tell us
         return state.active == UNKNOWN and (self.prober_gone or (state.offset < 0 and self.untold))
 
+    def _spare(self) -> bool:
+        """Two workers that eject at the same moment can together take the last ones (S12.7 never does): each then goes
+        on with what the other has ejected."""
+        return not any(self._checks_pass(state) and not state.seen.until for state in self.states.values())
+
     def _rebuild(self, now: float) -> None:
         """Judge every endpoint anew and lay out the tiers; tuples that did not change stay the same objects."""
         self.dirty = False
         usable: list[Endpoint] = []
         began: list[EndpointHealth] = []
+        spared = self._spare()
         for endpoint in self.endpoints:
             state = self.states[endpoint.key]
-            fit = self._checks_pass(state) and not state.seen.until
+            fit = self._checks_pass(state) and (not state.seen.until or (spared and state.adopted))
             if fit:
                 usable.append(endpoint)
             if fit != state.fit:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+from rich.console import Console
 
 from tidegate.assembly.check import check
 from tidegate.control import demo
@@ -88,6 +91,15 @@ def test_a_websocket_echoes_messages_pings_and_the_close() -> None:
     head, _, frames = answer.partition(b"\r\n\r\n")
     assert b"101 Switching Protocols" in head and b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
     assert frames == b"\x81\x02hi" + b"\x8a\x01p" + b"\x82\x7e\x01\x2c" + b"z" * 300 + b"\x88\x00"
+
+
+def test_commands_stand_unwrapped_on_lines_of_their_own() -> None:
+    shown = io.StringIO()
+    demo.show(Console(file=shown, width=30), Path("/tmp/demo/tidegate.yaml"))
+    lines = shown.getvalue().splitlines()
+    for what, command in demo.TRY:
+        assert f"# {what}"[:20] in shown.getvalue() and command in lines
+    assert "The config is /tmp/demo/tidegate.yaml" in lines
 
 
 def test_lengths_of_frames() -> None:

@@ -19,7 +19,10 @@ import urllib.error
 import urllib.request
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PORTS: Final = (8091, 8092)
 """Where the two instances of the demo service listen, on loopback."""
@@ -81,9 +84,9 @@ TRY: Final = (
 def main() -> int:
     """Run the demo until Ctrl-C; the exit code."""
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
+    signal.signal(signal.SIGTERM, interrupt)
     with tempfile.TemporaryDirectory(prefix="tidegate-demo-") as folder:
         config = Path(folder) / "tidegate.yaml"
         config.write_text(CONFIG, "utf-8")
@@ -96,11 +99,7 @@ def main() -> int:
             if not wait_until_ready(children):
                 console.print("tidegate: the demo did not start; are the ports 8080, 9080, 8091 and 8092 free?")
                 return 1
-            table = Table("try", "with", title="tidegate demo", caption="Ctrl-C ends everything")
-            for what, command in TRY:
-                table.add_row(what, command)
-            console.print(table)
-            console.print(f"The config is {config}")
+            show(console, config)
             while all(child.poll() is None for child in children):
                 time.sleep(0.2)
             console.print("tidegate: the demo ended by itself")
@@ -109,6 +108,21 @@ def main() -> int:
             return 0
         finally:
             stop(children)
+
+
+def show(console: Console, config: Path) -> None:
+    """What to try. Commands stand alone on their lines, unwrapped, to be copied."""
+    console.rule("tidegate demo")
+    for what, command in TRY:
+        console.print(f"# {what}", style="dim", highlight=False)
+        console.print(command, style="bold", highlight=False, markup=False, soft_wrap=True)
+    console.rule("Ctrl-C ends everything")
+    console.print(f"The config is {config}", highlight=False, markup=False, soft_wrap=True)
+
+
+def interrupt(number: int, frame: object) -> None:
+    """SIGTERM ends the demo as Ctrl-C does: with its children."""
+    raise KeyboardInterrupt
 
 
 def wait_until_ready(children: list[subprocess.Popen[bytes]]) -> bool:

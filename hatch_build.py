@@ -23,9 +23,6 @@ INTERPRETED = {
     "ports/consumers.py": "msgspec structs",
     "ports/discovery.py": "msgspec structs",
     "ports/settings.py": "pydantic types; read at load only",
-    "engine/sides.py": "two bases: mypyc takes traits only",
-    "engine/downstream/http1_connection.py": "two bases: mypyc takes traits only",
-    "engine/upstream/http1_client.py": "two bases: mypyc takes traits only",
 }
 """Files of those rooms that stay interpreted, and why."""
 
@@ -89,7 +86,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
         script = (
             "from setuptools import setup\n"
             "from mypyc.build import mypycify\n"
-            f"setup(name='tidegate', ext_modules=mypycify({[*OPTIONS, *names]!r}, opt_level='3', debug_level='0'),\n"
+            f"setup(name='tidegate', ext_modules=mypycify({[*OPTIONS, *names]!r}, opt_level='2', debug_level='0'),\n"
             f"      script_args=['build_ext', '--inplace', '--parallel', '{os.cpu_count() or 1}'])\n"
         )
         (work / "compile.py").write_text(script)

@@ -56,9 +56,7 @@ def test_each_missing_part_keeps_it_unready(book: StatusBook) -> None:
 def test_a_crash_loop_beside_a_serving_worker_is_degraded_and_ready(book: StatusBook) -> None:
     gone = book.crew(crew([1, 101, True, False, 4], degraded=["1 of 2 workers keep dying at start"]))
     assert [view.pid for view in gone] == [100]
-    assert book.readiness() == Readiness(
-        True, ("1 of 2 workers keep dying at start", "1 of 2 workers are ready")
-    )
+    assert book.readiness() == Readiness(True, ("1 of 2 workers keep dying at start", "1 of 2 workers are ready"))
 
 
 def test_one_worker_behind_is_seen(book: StatusBook) -> None:

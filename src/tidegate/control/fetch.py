@@ -41,4 +41,7 @@ def fetch(url: str) -> bytes:
         connection.close()
     if len(body) > LARGEST:
         raise FetchError("the answer is too large")
+    if answer.length:
+        # A bounded read of http.client does not complain about an end that came early.
+        raise FetchError("the answer is cut short")
     return body

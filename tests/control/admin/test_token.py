@@ -46,7 +46,8 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(folder: DataFolder, tmp
 
 @pytest.mark.parametrize(
     "value",
-    ["short", "changemechangeme", "password12345678!", "tidegate", "aaaaaaaaaaaaaaaaaaaa", "1234567890123456", "Secret-SECRET"],
+    ["short", "changemechangeme", "password12345678!", "tidegate", "aaaaaaaaaaaaaaaaaaaa", "1234567890123456",
+     "Secret-SECRET"],
 )  # fmt: skip
 def test_a_guessable_token_guards_no_address_that_others_reach(value: str) -> None:
     with pytest.raises(WeakToken) as refused:

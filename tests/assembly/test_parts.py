@@ -129,6 +129,16 @@ def test_settings_are_checked_once_for_each_distinct_json(monkeypatch: pytest.Mo
     assert shelf.config("sinks", "odd", {"level": 3}) is not first
 
 
+def test_what_a_shelf_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    place(monkeypatch, "sinks", "odd", type("Odd", (), {}))
+    monkeypatch.setattr(parts, "REMEMBERED", 2)
+    shelf = Shelf()
+    first = shelf.config("sinks", "odd", {"level": 1})
+    shelf.config("sinks", "odd", {"level": 2})
+    shelf.config("sinks", "odd", {"level": 3})
+    assert shelf.config("sinks", "odd", {"level": 1}) is not first
+
+
 def test_bad_settings_are_said_without_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
     place(monkeypatch, "sinks", "odd", type("Odd", (), {}))
     with pytest.raises(PartErrors) as caught:

@@ -23,6 +23,8 @@ from tidegate.ports.filter import HOOKS
 
 KINDS: Final = {"filters": "filter", "balancers": "balancer", "discoveries": "discovery", "sinks": "sink"}
 """Kind (folder, entry point group) → what one is called."""
+REMEMBERED: Final = 100_000
+"""Checked settings a shelf keeps; a worker's shelf sees every reload of its life."""
 WAITING_HOOKS: Final = frozenset({"on_request_head", "on_request_body", "on_response_body"})
 """Hooks that may wait; the others run inside the relay or after the end."""
 
@@ -151,6 +153,8 @@ class Shelf:
                 config = model.model_validate(settings)
             except ValidationError as error:
                 raise PartErrors([_part_error(model, e) for e in found_in(error)]) from None
+            if len(self._configs) >= REMEMBERED:
+                self._configs.clear()
             self._configs[key] = config
         return config
 

@@ -7,6 +7,7 @@ import pytest
 
 from tidegate.assembly import reference
 from tidegate.assembly.parts import KINDS, known
+from tidegate.assembly.read import read
 
 
 def test_the_schema_knows_every_part_as_a_union_by_use() -> None:
@@ -48,3 +49,12 @@ def test_the_page_is_written_and_known_to_be_stale_or_not(tmp_path: Path, capsys
     target.write_text(target.read_text() + "x")
     assert reference.main(["--check", str(target)]) == 1
     assert "is stale: run python -m tidegate.assembly.reference" in capsys.readouterr().out
+
+
+def test_the_example_fits_the_schema() -> None:
+    jsonschema_rs = pytest.importorskip("jsonschema_rs")
+    example = read(Path(__file__).parents[2] / "examples" / "http.yaml", {}).tree
+    validator = jsonschema_rs.validator_for(reference.schema())
+    assert [str(error) for error in validator.iter_errors(example)] == []
+    example["routes"][0]["filters"][0]["optinal"] = True
+    assert not validator.is_valid(example)

@@ -104,6 +104,11 @@ def test_a_grant_that_comes_after_its_end_is_returned_and_asked_for_again() -> N
     back, want = hand.end_turn()
     assert back["items"] == [["rate", "a", 7, 10]]
     assert want["kind"] == "want" and said == []
+    hand.grant(policy, 10, until=hand.time - 0.001)
+    assert said == [] and len(hand.end_turn()) == 2
+    hand.grant(policy, 10, until=hand.time - 0.001)
+    assert said[0].allowed, "nobody waits for ever: the third time it is decided here"
+    assert policy.buckets["a"].debt == 1
 
 
 def test_s9_4_a_recall_returns_the_lease_at_once() -> None:
@@ -168,6 +173,24 @@ def test_s9_6_without_a_link_a_local_share_starts_at_one_unit_and_refills_at_its
     hand.time += 0.0401
     again = policy.take("a")
     assert isinstance(again, Verdict) and again.allowed
+
+
+def test_s9_6_what_is_owed_is_paid_even_if_it_is_all_that_a_bucket_holds() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(LimitSpec("tiny", "rate", 1, 1.0))
+    hand.take(policy)
+    hand.end_turn()
+    hand.tick(0.06)
+    said = hand.take(policy)
+    [message] = hand.end_turn()
+    assert message["items"][0][-4:-2] == [1, 2]
+    hand.grant(policy, 1, wait=1.0)
+    assert not said[0].allowed
+    hand.time += 1.001
+    again = hand.take(policy)
+    assert hand.end_turn()[0]["items"][0][-4:-2] == [1, 1]
+    hand.grant(policy, 1)
+    assert again[0].allowed
 
 
 def test_s9_6_leases_are_spent_before_the_local_share() -> None:

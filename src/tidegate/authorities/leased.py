@@ -20,6 +20,8 @@ SLOT_RETRY: Final = 1.0
 """Seconds that a client refused a slot is told to wait."""
 IDLE_SLOTS: Final = 1.0
 """Seconds that unused slots stay with the worker that had them."""
+STALE: Final = 3
+"""Grants in a row that come after their end, until those who wait are answered here: the node is too busy to lend."""
 SECOND: Final = 1_000_000_000
 NOT_ASKED: Final = -1.0
 
@@ -59,12 +61,13 @@ class Bucket:
     debt                          units admitted on our own while an answer was late; the next grant pays
     used                          slots in use (``concurrent``), ``granted`` being the slots held
     own                           the bucket of S9.6 while the authority is gone
+    stale                         grants in a row that were over when they came
     watched                       the last hundredth of a second in which to look at it
     """
 
     __slots__ = (
         "asked", "debt", "free", "granted", "lease", "left", "more", "no_cost", "no_until", "own", "partition",
-        "policy", "since", "until", "used", "waiting", "watched",
+        "policy", "since", "stale", "until", "used", "waiting", "watched",
     )  # fmt: skip
 
     def __init__(self, policy: LeasedPolicy, partition: str) -> None:
@@ -85,6 +88,7 @@ class Bucket:
         self.waiting: list[tuple[Waiter, int]] = []
         self.own: Gcra | None = None
         self.watched = -1
+        self.stale = 0
 
 
 class LeasedPolicy:
@@ -118,20 +122,23 @@ class LeasedPolicy:
         if left >= 0:
             now = self.now()
             if now < bucket.until:
-                bucket.left = left
-                remaining = left + bucket.free
-                step = self.step
-                if step:
-                    remaining += int((now - bucket.since) * self.flow)
-                    most = self.capacity - cost
-                    return Verdict(True, remaining if remaining < most else most, step)
-                reset = bucket.more - now
-                return Verdict(True, remaining, reset if reset > 0.0 else 0.0)
+                return self._spend(bucket, left, cost, now)
         if cost >= bucket.no_cost:
             now = self.now()
             if now < bucket.no_until:
                 return self._no(bucket, now)
         return self._take_later(partition, cost)
+
+    def _spend(self, bucket: Bucket, left: int, cost: int, now: float) -> Verdict:
+        bucket.left = left
+        remaining = left + bucket.free
+        step = self.step
+        if step:
+            remaining += int((now - bucket.since) * self.flow)
+            most = self.capacity - cost
+            return Verdict(True, remaining if remaining < most else most, step)
+        reset = bucket.more - now
+        return Verdict(True, remaining, reset if reset > 0.0 else 0.0)
 
     def _no(self, bucket: Bucket, now: float) -> Verdict:
         wait = bucket.no_until - now
@@ -184,11 +191,10 @@ class LeasedPolicy:
             if not waiter.done:
                 cost = cost or units
                 need += units
+        first = min(cost + bucket.debt, self.capacity)
         lease, rest = bucket.lease, bucket.left
         bucket.lease = bucket.left = 0
-        return [
-            self.number, self.spec.name, bucket.partition, *self.figures, cost + bucket.debt, need, lease, rest
-        ]  # fmt: skip
+        return [self.number, self.spec.name, bucket.partition, *self.figures, first, need, lease, rest]
 
     def granted(self, bucket: Bucket, lease: int, count: int, until: int, free: int, more: int, wait: int) -> None:
         """The authority's answer."""
@@ -200,9 +206,15 @@ class LeasedPolicy:
         bucket.own = None
         ends = until / SECOND
         if count and now >= ends:
-            self.limits.give(self.spec.name, bucket.partition, lease, count)  # it came too late to be of use
+            self.limits.give(self.spec.name, bucket.partition, lease, count)
+            bucket.stale += 1
+            if bucket.stale >= STALE:
+                bucket.stale = 0
+                self.late(bucket, False)
+                return
             count = 0
         if count:
+            bucket.stale = 0
             paid = min(count, bucket.debt)
             bucket.debt -= paid
             bucket.lease = lease
@@ -222,7 +234,7 @@ class LeasedPolicy:
             if waiter.done:
                 continue
             if bucket.left >= cost and now < bucket.until:
-                verdict = self.take(bucket.partition, cost)
+                verdict = self._spend(bucket, bucket.left - cost, cost, now)
             elif refuse:
                 bucket.no_cost = min(bucket.no_cost or cost, cost)
                 verdict = self._no(bucket, now)
@@ -261,8 +273,10 @@ class LeasedPolicy:
             self.hand_back(bucket)
         if bucket.lease or bucket.waiting or now < bucket.no_until:
             return
-        if bucket.debt or (bucket.own is not None and not bucket.own.idle(int(now * SECOND))):
+        if bucket.own is not None and not bucket.own.idle(int(now * SECOND)):
             self.limits.watch(bucket, now + 1.0)
+        elif bucket.debt:
+            self.limits.ask(bucket)
         else:
             self.buckets.pop(bucket.partition, None)
 
@@ -313,6 +327,8 @@ class LeasedPolicy:
             if verdict.allowed and not gone and self.spec.on_store_error == "local_share":
                 bucket.debt += cost
             waiter.complete(verdict)
+        if bucket.debt:
+            self.limits.watch(bucket, self.now() + 1.0)
 
 
 class SlotPolicy(LeasedPolicy):
@@ -335,17 +351,8 @@ class SlotPolicy(LeasedPolicy):
         bucket.granted -= spare
         owed = bucket.used - bucket.granted  # taken while nobody answered
         costs = [cost for waiter, cost in bucket.waiting if not waiter.done]
-        first = costs[0] if costs else 0
-        return [
-            self.number,
-            self.spec.name,
-            bucket.partition,
-            *self.figures,
-            first + owed,
-            sum(costs) + owed,
-            -1,
-            spare,
-        ]
+        first = min(owed + (costs[0] if costs else 0), self.capacity)
+        return [self.number, self.spec.name, bucket.partition, *self.figures, first, sum(costs) + owed, -1, spare]
 
     def granted(self, bucket: Bucket, lease: int, count: int, until: int, free: int, more: int, wait: int) -> None:
         now = self.now()

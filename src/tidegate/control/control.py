@@ -31,7 +31,7 @@ from tidegate.control.generations import Generations, key_set_urls
 from tidegate.control.key_sets import KeySetKeeper
 from tidegate.control.limits import LimitAuthority
 from tidegate.control.link import LinkConnection, LinkServer, Message, bind_private
-from tidegate.control.listening import adopt, loopback
+from tidegate.control.listening import address_text, adopt, loopback
 from tidegate.control.metrics import NodeMetrics
 from tidegate.control.node_secrets import load_peppers, make_secrets
 from tidegate.control.status import StatusBook
@@ -218,13 +218,17 @@ class Control:
         answer, fds = await self._ask("listen", listeners=listeners, admin=admin, workers=workers)
         if answer["error"]:
             return str(answer["error"])
+        shared, *rest = fds
         if self.segment is None:
-            self.segment = Segment.attach(fds.pop(0))
+            self.segment = Segment.attach(shared)
             self.workers = int(answer["workers"])
-            if fds:
-                self.admin_socket = adopt(fds.pop(0))
-        for fd in fds:
-            os.close(fd)
+        else:
+            os.close(shared)
+        for fd in rest:
+            if self.admin_socket is None:
+                self.admin_socket = adopt(fd)
+            else:
+                os.close(fd)
         self.book.listeners = {name: where for name, where in answer["where"].items() if not name.startswith("@")}
         return ""
 
@@ -238,8 +242,11 @@ class Control:
         checked = self.generations.checked
         if checked is not None:
             self.book.warnings = [str(warning) for warning in checked.warnings]
+            self.book.warnings += self._unchanged(checked)
             if self.door is not None:
                 self.door.token = self._admin_token()
+            elif self.servers:
+                self._open_admin_address()
             self.watch.follow(files_of(checked.source, plan))
         self.channel.send("serve", generation=number, drain=plan.drain_accept + plan.drain_finish)
         self.link.broadcast("generation", number=number)
@@ -406,6 +413,20 @@ class Control:
             return f"data: the data folder stays {self.folder.path} until the next start"
         return ""
 
+    def _unchanged(self, checked: Checked) -> list[str]:
+        """What the config now says and only the next start takes up."""
+        found: list[str] = []
+        workers = self.birth.workers or checked.config.workers
+        if workers and workers != self.workers:
+            found.append(f"workers: {workers} takes effect at the next start; there are {self.workers}")
+        if self.admin_socket is not None:
+            admin = checked.config.admin
+            host, port = self.admin_socket.getsockname()[:2]
+            wanted = split_address(admin.address) if admin is not None else None
+            if wanted is None or wanted.port not in (0, port) or wanted.host not in (host, "localhost"):
+                found.append(f"admin: the API stays at {address_text(host, port)} until the next start")
+        return found
+
     async def _apply(self, checked: Checked, begun: float) -> Outcome:
         """*checked* is good: write it down, tell everybody, wait for the workers."""
         before = self.generations.number
@@ -481,13 +502,20 @@ class Control:
     async def _open_admin(self) -> None:
         """The API on the Unix socket, and on the admin address if the config has one (S23.3)."""
         # Imported late: workers are starting meanwhile, and FastAPI takes longer than they do.
-        from tidegate.control.admin.app import guarded, make_app, trusted
+        from tidegate.control.admin.app import make_app, trusted
         from tidegate.control.admin.server import make_server
 
-        app = make_app(self)
-        self._serve_admin(make_server(trusted(app)), bind_private(self.folder.place_socket("control.sock")))
-        if self.admin_socket is not None:
-            self.door = guarded(app, self._admin_token(), loopback(self.admin_socket.getsockname()[0]))
+        self._serve_admin(make_server(trusted(make_app(self))), bind_private(self.folder.place_socket("control.sock")))
+        self._open_admin_address()
+
+    def _open_admin_address(self) -> None:
+        """Serve on the admin address, once there is one."""
+        from tidegate.control.admin.app import guarded, make_app
+        from tidegate.control.admin.server import make_server
+
+        if self.admin_socket is not None and self.door is None:
+            here = loopback(self.admin_socket.getsockname()[0])
+            self.door = guarded(make_app(self), self._admin_token(), here)
             self._serve_admin(make_server(self.door), self.admin_socket)
 
     def _admin_token(self) -> str:

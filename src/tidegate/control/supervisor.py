@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import random
+import resource
 import select
 import signal
 import socket
@@ -41,6 +42,9 @@ BIND_TRIES: Final = 20
 """Tries, 50 ms apart, to open an address at start: workers of a killed supervisor let go of theirs in that time."""
 UPGRADE_FINISH: Final = 600.0
 """Seconds old workers have to finish after an upgrade (S23.6)."""
+
+MOST_DESCRIPTORS: Final = 1 << 20
+"""The kernel's own usual maximum; more would only make a leak last longer."""
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
@@ -120,6 +124,7 @@ class Supervisor:
     def run(self) -> int:
         """Start and serve until the end; the exit code."""
         os.umask(0o077)
+        allow_connections()
         self._take_signals()
         try:
             if not self._start_control():
@@ -635,6 +640,15 @@ class Supervisor:
             member.old = False
             self.crew.due.pop(member.row, None)
         say("no upgrade: the new workers did not get ready; the old ones go on")
+
+
+def allow_connections() -> None:
+    """As many descriptors as the system lets us have: connections take up to half of them (S3.9)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def open_patiently(host: str, port: int, tries: int) -> socket.socket:

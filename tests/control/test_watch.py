@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from tidegate.assembly.check import check
-from tidegate.control.watch import Watch, files_of, fingerprint
+from tidegate.control.watch import Watch, files_of, state_of
 
 
 def test_every_file_a_config_depends_on_is_watched(tmp_path: Path) -> None:
@@ -32,20 +32,20 @@ routes: [{name: u, match: {path: /u}, upstream: u}]
 def test_another_file_other_content_or_none_is_a_change_and_a_look_is_not(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("one")
-    states = [fingerprint([path])]
+    states = [state_of(path)]
     path.read_text()
-    assert fingerprint([path]) == states[0]
+    assert state_of(path) == states[0]
     path.write_text("other")
-    states.append(fingerprint([path]))
+    states.append(state_of(path))
     (tmp_path / "new").write_text("other")
     os.replace(tmp_path / "new", path)
-    states.append(fingerprint([path]))
+    states.append(state_of(path))
     path.unlink()
-    states.append(fingerprint([path]))
+    states.append(state_of(path))
     (tmp_path / "..data").mkdir()
     (tmp_path / "..data" / "c.yaml").write_text("linked")
     path.symlink_to(tmp_path / "..data" / "c.yaml")
-    states.append(fingerprint([path]))
+    states.append(state_of(path))
     assert len(set(states)) == 5
 
 
@@ -83,3 +83,26 @@ def test_a_replaced_file_is_reported_and_a_neighbour_is_not(tmp_path: Path) -> N
         return reports
 
     assert asyncio.run(scenario()) >= 1
+
+
+def test_what_changes_while_the_config_is_read_is_still_a_change(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        reports: list[str] = []
+
+        async def report() -> None:
+            reports.append("changed")
+
+        path = tmp_path / "c.yaml"
+        path.write_text("one")
+        watch = Watch(report)
+        watch.follow([path])
+        path.write_text("three")
+        watch.note()
+        await watch.look()
+        path.write_text("fourth")
+        watch.follow([path, tmp_path / "other"])
+        await watch.look()
+        await watch.look()
+        return reports
+
+    assert asyncio.run(scenario()) == ["changed"]

@@ -247,7 +247,7 @@ class Control:
                 self.door.token = self._admin_token()
             elif self.servers:
                 self._open_admin_address()
-            self.watch.follow(files_of(checked.source, plan))
+        self.watch.follow(files_of(checked.source, plan) if checked is not None else [self.birth.config])
         self.channel.send("serve", generation=number, drain=plan.drain_accept + plan.drain_finish)
         self.link.broadcast("generation", number=number)
         assert self.upstreams is not None
@@ -393,6 +393,7 @@ class Control:
         async with self.reload_lock:
             self.reloading = None
             begun = self.loop.time()
+            self.watch.note()
             try:
                 checked = await asyncio.to_thread(self.generations.check)
                 error = self._fixed(checked) or await self._listen(checked)

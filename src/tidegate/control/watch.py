@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ LOOK_AGAIN: Final = 1.0
 
 _FILE_REFERENCE: Final = re.compile(r"\$\{file:([^{}]+)\}")
 
-Fingerprint = tuple[tuple[str, int, int, int], ...]
+State = tuple[int, int, int]
 
 
 def files_of(source: Source, plan: Plan) -> list[Path]:
@@ -45,16 +45,13 @@ def files_of(source: Source, plan: Plan) -> list[Path]:
     return sorted({path.absolute() for path in found})
 
 
-def fingerprint(files: Iterable[Path]) -> Fingerprint:
-    """What tells one state of *files* from another: identity, size and time of each, links followed."""
-    found: list[tuple[str, int, int, int]] = []
-    for path in files:
-        try:
-            state = os.stat(path)
-            found.append((str(path), state.st_ino, state.st_size, state.st_mtime_ns))
-        except OSError:
-            found.append((str(path), 0, 0, 0))
-    return tuple(found)
+def state_of(path: Path) -> State:
+    """What tells one state of a file from another: identity, size and time, links followed; zeros for no file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 class Watch:
@@ -63,16 +60,21 @@ class Watch:
     def __init__(self, changed: Callable[[], Awaitable[None]]) -> None:
         self.changed = changed
         self.files: list[Path] = []
-        self.seen: Fingerprint = ()
+        self.seen: dict[Path, State] = {}
         self.again = asyncio.Event()
 
     def follow(self, files: list[Path]) -> None:
-        """Watch *files* from now on, as they are now."""
+        """Watch *files* from now on. Known ones count as they were when last noted: what changed while the config was
+        being read is still a change."""
         folders = {path.parent for path in self.files}
         self.files = files
-        self.seen = fingerprint(files)
+        self.seen = {path: self.seen.get(path) or state_of(path) for path in files}
         if {path.parent for path in files} != folders:
             self.again.set()
+
+    def note(self) -> None:
+        """The watched files are about to be read: what they are now is known."""
+        self.seen = {path: state_of(path) for path in self.files}
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -98,7 +100,6 @@ class Watch:
 
     async def look(self) -> None:
         """Report a change if there is one."""
-        now = fingerprint(self.files)
-        if now != self.seen:
-            self.seen = now
+        if self.seen != {path: state_of(path) for path in self.files}:
+            self.note()
             await self.changed()

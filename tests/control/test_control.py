@@ -1,0 +1,268 @@
+"""Control in this very process, with a supervisor and workers played by the test. Real ones: test_processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidegate.control.channel import pair
+from tidegate.control.control import Birth, CannotStart, Control
+from tidegate.control.data_folder import DataFolder
+from tidegate.control.link import LinkClient
+from tidegate.engine.segment import Segment
+
+CONFIG = """
+listeners: [{address: "127.0.0.1:0"}]
+drain: {accept: 1s, finish: 2s}
+upstreams: [{name: u, targets: [{url: "http://192.0.2.1:9"}]}]
+routes:
+  - {name: hello, match: {path: /hello}, respond: {status: 204}}
+"""
+
+
+class House:
+    """A control, the supervisor's end of its channel, and one worker's end of its link."""
+
+    def __init__(self, path: Path, environment: dict[str, str], fresh: bool = True) -> None:
+        self.config = path / "c.yaml"
+        self.data = path / "tidegate-data"
+        self.segment = Segment.create(2)
+        self.channel, theirs = pair()
+        birth = Birth(self.config, None if fresh else self.data, None, fresh, False, theirs)
+        self.control = Control(birth, environment)
+        self.heard: list[dict[str, Any]] = []
+        self.told: list[dict[str, Any]] = []
+        self.refuse = ""
+        self.answer = True
+        folder = DataFolder(self.data)
+        self.worker = LinkClient(
+            lambda: folder.socket("link.sock"), lambda: {"slot": 0, "pid": 71, "generation": 0, "seq": 0},
+            self._told, lambda up: None,
+        )  # fmt: skip
+
+    def hear(self) -> None:
+        """Be the supervisor."""
+        while (parcel := self.channel.receive()) is not None:
+            message = parcel.message
+            self.heard.append(message)
+            if message["kind"] == "folder":
+                DataFolder(Path(message["path"])).make()
+                self.channel.send("folder", error="")
+            elif message["kind"] == "listen":
+                self.channel.send(
+                    "listen", [self.segment.fd], error=self.refuse, where={"a": "127.0.0.1:1", "@admin": "x"}, workers=2
+                )
+
+    def crew(self, *workers: list[Any]) -> None:
+        self.channel.send(
+            "crew", workers=list(workers), degraded=[], stopping=False, upgrading=False, seats=1, refused=0
+        )
+
+    def _told(self, message: dict[str, Any]) -> None:
+        """Be the worker."""
+        self.told.append(message)
+        if message["kind"] == "generation" and self.answer:
+            self.worker.send("ack", generation=message["number"], wanted=message["number"], error="")
+        elif message["kind"] == "collect":
+            counters = {"rejects_total": {"type": "counter", "labels": ["code"], "series": [[["x"], 3]]}}
+            self.worker.send(
+                "report", pid=71, generation=1, in_flight=4, refusal="", counters=counters, asked=message["asked"],
+                explain={"u": "fine"},
+            )  # fmt: skip
+
+    async def until(self, true: Callable[[], Any]) -> None:
+        async with asyncio.timeout(10):
+            while not true():
+                await asyncio.sleep(0.005)
+
+
+def play(path: Path, scene: Callable[[House], Any], fresh: bool = True, environment: Any = None) -> House:
+    async def run() -> House:
+        house = House(path, environment or {}, fresh)
+        asyncio.get_running_loop().add_reader(house.channel.fileno(), house.hear)
+        task = asyncio.get_running_loop().create_task(house.control.run())
+        try:
+            await house.until(lambda: task.done() or any(m["kind"] == "ready" for m in house.heard))
+            if not task.done():
+                worker = asyncio.get_running_loop().create_task(house.worker.run())
+                house.crew([0, 71, True, False, 0])
+                await house.until(lambda: 0 in house.control.acknowledged)
+                await scene(house)
+                worker.cancel()
+                house.worker.close()
+                house.channel.send("stop")
+            assert await asyncio.wait_for(task, 10) == 0
+        finally:
+            asyncio.get_running_loop().remove_reader(house.channel.fileno())
+            os.close(house.segment.fd)
+        return house
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+async def nothing(house: House) -> None:
+    pass
+
+
+def test_a_start_asks_for_the_folder_then_for_sockets_then_has_the_generation_served(folder: Path) -> None:
+    house = play(folder, nothing)
+    kinds = [m["kind"] for m in house.heard if m["kind"] != "alive"]
+    assert kinds[:4] == ["folder", "listen", "serve", "ready"]
+    assert house.heard[0]["path"] == str(folder / "tidegate-data")
+    listen = house.heard[1]
+    assert (listen["listeners"], listen["admin"]) == ([["127.0.0.1:0", "127.0.0.1", 0, "http"]], None)
+    assert next(m for m in house.heard if m["kind"] == "serve") == {"kind": "serve", "generation": 1, "drain": 3.0}
+    assert {m["kind"] for m in house.told} >= {"generation", "slots", "addresses"}
+
+
+def test_a_bad_config_ends_a_start_with_78_and_every_problem(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG + "nonsense: 1\nmore: 2\n")
+    with pytest.raises(CannotStart) as refused:
+        play(tmp_path, nothing)
+    assert refused.value.code == 78
+    assert "c.yaml:7: nonsense" in str(refused.value) and "c.yaml:8: more" in str(refused.value)
+
+
+def test_an_address_that_cannot_be_opened_ends_a_start_with_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(House, "refuse", "cannot listen on x", raising=False)
+    original = House.__init__
+
+    def refusing(self: House, *arguments: Any) -> None:
+        original(self, *arguments)
+        self.refuse = "cannot listen on x"
+
+    monkeypatch.setattr(House, "__init__", refusing)
+    with pytest.raises(CannotStart, match="cannot listen on x") as refused:
+        play(folder, nothing)
+    assert refused.value.code == 1
+    assert not list((folder / "tidegate-data" / "plans").iterdir())
+
+
+def test_a_weak_token_in_front_of_an_open_address_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG + "admin: {address: '0.0.0.0:0', token: changemechangeme}\n")
+    with pytest.raises(CannotStart) as refused:
+        play(tmp_path, nothing)
+    assert "too weak" in str(refused.value) and "changeme" not in str(refused.value)
+
+
+def test_a_restart_with_a_broken_config_goes_on_with_the_last_good_generation(folder: Path) -> None:
+    play(folder, nothing)
+    (folder / "c.yaml").write_text("broken: [")
+
+    async def scene(house: House) -> None:
+        assert house.control.generations.number == 1
+        document = await house.control.status()
+        assert "c.yaml:2: did not find" in document["config_error"]["error"]
+        assert document["open_routes"] == ["hello"]
+
+    house = play(folder, scene, fresh=False)
+    assert next(m for m in house.heard if m["kind"] == "serve")["generation"] == 1
+
+
+def test_a_reload_answers_after_the_workers_and_a_refused_one_changes_nothing(folder: Path) -> None:
+    async def scene(house: House) -> None:
+        control = house.control
+        (folder / "c.yaml").write_text(CONFIG.replace("204", "205"))
+        outcome = await control.reload("test")
+        assert (outcome.result, outcome.generation, outcome.applied, outcome.of) == ("applied", 2, 1, 1)
+        assert house.told[-1]["kind"] in ("slots", "addresses", "generation")
+        (folder / "c.yaml").write_text(CONFIG.replace("/hello", "no-path"))
+        outcome = await control.reload("test")
+        assert (outcome.result, outcome.generation) == ("refused", 2)
+        assert "c.yaml:6" in outcome.error
+        assert control.reloads == {"applied": 1, "partial": 0, "refused": 1}
+
+    house = play(folder, scene)
+    assert [m["keep"] for m in house.heard if m["kind"] == "release"] == [["127.0.0.1:0"]]
+
+
+def test_reloads_that_come_while_one_waits_share_it(folder: Path) -> None:
+    async def scene(house: House) -> None:
+        (folder / "c.yaml").write_text(CONFIG.replace("204", "205"))
+        outcomes = await asyncio.gather(*(house.control.reload("test") for _ in range(10)))
+        assert {outcome.generation for outcome in outcomes} == {2}
+
+    play(folder, scene)
+
+
+def test_a_worker_that_does_not_answer_makes_a_reload_partial_and_is_told_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.control.control.APPLY_TIME", 0.05)
+
+    async def scene(house: House) -> None:
+        house.answer = False
+        (folder / "c.yaml").write_text(CONFIG.replace("204", "205"))
+        outcome = await house.control.reload("test")
+        assert (outcome.result, outcome.applied, outcome.of) == ("partial", 0, 1)
+        house.answer = True
+        await house.until(lambda: house.control.acknowledged[0] == (2, 2))
+
+    play(folder, scene)
+
+
+def test_the_data_folder_cannot_move_while_the_gateway_runs(folder: Path) -> None:
+    async def scene(house: House) -> None:
+        (folder / "c.yaml").write_text(CONFIG + "data: ./other\n")
+        outcome = await house.control.reload("test")
+        assert outcome.result == "refused" and "stays" in outcome.error
+
+    play(folder, scene)
+
+
+def test_metrics_and_status_are_collected_when_asked_for(folder: Path) -> None:
+    async def scene(house: House) -> None:
+        text = await house.control.metrics_text()
+        assert 'tidegate_rejects_total{code="x"} 3\n' in text
+        assert "tidegate_config_generation 1\n" in text
+        document = await house.control.status()
+        assert document["upstreams"] == {"u": {"0": "fine"}}
+        assert document["workers"][0]["in_flight"] == 4
+        house.crew()
+        await house.until(lambda: not house.control.book.workers)
+        assert 'tidegate_rejects_total{code="x"} 3\n' in house.control.metrics.text({})
+
+    play(folder, scene)
+
+
+def test_limits_are_asked_and_answered_over_the_link(folder: Path) -> None:
+    async def scene(house: House) -> None:
+        item = [1, "policy", "tenant", "rate", 100, 1_000_000_000, 100, "", "UTC", 1, 1, 0, 0]
+        house.worker.send("want", items=[item])
+        await house.until(lambda: any(m["kind"] == "grant" for m in house.told))
+        grant = next(m for m in house.told if m["kind"] == "grant")
+        number, partition, _, count, *_ = grant["items"][0]
+        assert (number, partition) == (1, "tenant") and count >= 1
+
+    play(folder, scene)
+
+
+def test_when_the_supervisor_dies_control_stays_for_the_workers_and_then_leaves(folder: Path) -> None:
+    async def run() -> None:
+        house = House(folder, {})
+        loop = asyncio.get_running_loop()
+        loop.add_reader(house.channel.fileno(), house.hear)
+        task = loop.create_task(house.control.run())
+        await house.until(lambda: any(m["kind"] == "ready" for m in house.heard))
+        worker = loop.create_task(house.worker.run())
+        await house.until(lambda: 0 in house.control.acknowledged)
+        loop.remove_reader(house.channel.fileno())
+        house.channel.close()
+        await house.until(lambda: house.control.book.stopping)
+        assert not task.done() and house.control.readiness().ready is False
+        worker.cancel()
+        house.worker.close()
+        assert await asyncio.wait_for(task, 10) == 0
+
+    asyncio.run(run())

@@ -75,6 +75,14 @@ class Wait:
         self.fault = fault
         self.complete()
 
+    def withdrawn(self, reason: BaseException) -> None:
+        """Whoever waits is cancelled with *reason*: the owner forgets this wait."""
+        self.stepper = None
+        self.done = True
+        self.fault = reason
+        if self.withdraw is not None:
+            self.withdraw()
+
     def __await__(self) -> Generator[Wait, None, Any]:
         if not self.done:
             yield self
@@ -84,7 +92,10 @@ class Wait:
 
 
 class Stepper:
-    """Drives one coroutine. State: NEW, RUNNING, WAITING (on ``wait``), ENDED."""
+    """Drives one coroutine. State: NEW, RUNNING, WAITING (on ``wait``), ENDED.
+
+    ``thrown`` is a cancellation that came while it ran: it strikes at the next unfinished wait.
+    """
 
     __slots__ = ("coroutine", "ended", "steps", "thrown", "wait")
 
@@ -101,18 +112,23 @@ class Stepper:
             return
         coroutine = self.coroutine
         self.wait = None
+        wrong: BaseException | None = None
         try:
             while True:
-                if self.thrown is None:
+                if wrong is None:
                     wait = coroutine.send(None)
                 else:
-                    thrown = self.thrown
-                    self.thrown = None
-                    wait = coroutine.throw(thrown)
+                    wait = coroutine.throw(wrong)
+                    wrong = None
                 if not isinstance(wait, Wait):
-                    self.thrown = TypeError(f"a stepped coroutine awaited {type(wait).__name__}: it needs a Task")
+                    wrong = TypeError(f"a stepped coroutine awaited {type(wait).__name__}: it needs a Task")
                     continue
                 if wait.done:
+                    continue
+                thrown = self.thrown
+                if thrown is not None:
+                    self.thrown = None
+                    wait.withdrawn(thrown)
                     continue
                 wait.stepper = self
                 self.wait = wait
@@ -126,21 +142,22 @@ class Stepper:
             self.steps.report(error)
 
     def cancel(self, reason: BaseException | None = None) -> None:
-        """Withdraw what it waits for and throw *reason* (default :class:`Cancelled`) into it, once it stands still."""
+        """Withdraw what it waits for and raise *reason* (default :class:`Cancelled`) there.
+
+        What has been completed already is still taken: a connection or a place given to a journey is never lost, the
+        journey gives it back. Then, as when it runs at the moment, *reason* strikes at its next unfinished wait.
+        """
         if self.ended:
             return
+        reason = reason if reason is not None else Cancelled()
         wait = self.wait
-        if wait is not None:
-            self.wait = None
-            wait.stepper = None
-            wait.done = True
-            if wait.withdraw is not None:
-                wait.withdraw()
-        elif self.thrown is not None:
+        if wait is None or wait.done:
+            if self.thrown is None:
+                self.thrown = reason
             return
-        self.thrown = reason if reason is not None else Cancelled()
-        if wait is not None:
-            self.steps.go(self)
+        self.wait = None
+        wait.withdrawn(reason)
+        self.steps.go(self)
 
 
 async def in_task(steps: Steps, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -26,28 +26,22 @@ DETAILS: Final = {
 
 
 class Ticket:
-    """One exchange in the queue. State: WAITING, then ADMITTED or GONE."""
+    """One exchange in the queue."""
 
-    __slots__ = ("admission", "admitted", "entry", "exchange", "wait")
+    __slots__ = ("admission", "entry", "exchange", "wait")
 
     def __init__(self, admission: Admission, x: Exchange, wait: Wait) -> None:
         self.admission = admission
         self.exchange = x
         self.wait = wait
         self.entry: Entry | None = None
-        self.admitted = False
 
     def withdraw(self) -> None:
-        """The journey was cancelled while it waited, or after it was admitted and before it ran on."""
+        """The journey was cancelled while it waited. (One admitted meanwhile goes on to its next wait, and leaves.)"""
         entry = self.entry
-        if entry is None:
-            return
-        self.entry = None
-        admission = self.admission
-        if self.admitted:
-            admission.give_back(entry.tenant, admission.latest)
-        else:
-            admission.queue.remove(entry)
+        if entry is not None:
+            self.entry = None
+            self.admission.queue.remove(entry)
 
 
 class Admission:
@@ -58,7 +52,7 @@ class Admission:
     """
 
     __slots__ = (
-        "adaptive", "held", "in_flight", "latest", "limit", "plan", "queue", "refused", "share", "steps", "workers",
+        "adaptive", "held", "in_flight", "limit", "plan", "queue", "refused", "share", "steps", "workers",
     )  # fmt: skip
 
     def __init__(self, plan: BulkheadPlan, steps: Steps, workers: int = 1, now: float = 0.0) -> None:
@@ -66,7 +60,6 @@ class Admission:
         self.workers = max(1, workers)
         self.in_flight = 0
         self.held: dict[str, int] = {}
-        self.latest = now
         self.refused: dict[tuple[int, str], int] = {}
         self.adaptive: AdaptiveLimit | None = AdaptiveLimit(self.workers, now) if plan.adaptive else None
         self.queue = PriorityQueue(self._waiting(plan), plan.max_wait, plan.strict)
@@ -107,7 +100,6 @@ class Admission:
             self.in_flight += 1
             self.held[tenant] = self.held.get(tenant, 0) + 1
             return None
-        self.latest = now
         queue = self.queue
         if queue.max_waiting == 0:
             raise self._refusal(x.priority, "bulkhead_full")
@@ -148,7 +140,6 @@ class Admission:
     # -- the queue -----------------------------------------------------------------------------------------------
 
     def _serve(self, now: float) -> None:
-        self.latest = now
         queue = self.queue
         while queue.total and self.in_flight < self.limit:
             # S13.9: one tenant holds at most half while another waits
@@ -164,7 +155,6 @@ class Admission:
             self.held[entry.tenant] = self.held.get(entry.tenant, 0) + 1
             ticket = entry.item
             assert isinstance(ticket, Ticket)
-            ticket.admitted = True
             ticket.exchange.queue_us = int((now - entry.since) * 1e6)
             ticket.wait.complete()
 
@@ -172,7 +162,6 @@ class Admission:
         """Each 10 ms while ``waiting``: waits that are over end with 503."""
         if not self.queue.total:
             return
-        self.latest = now
         for entry, reason in self.queue.expire(now):
             self._fail(entry, reason, now)
         self._serve(now)

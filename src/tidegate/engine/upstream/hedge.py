@@ -89,7 +89,7 @@ async def reach_hedged(
     race = Race(runtime)
 
     def hedge() -> None:
-        if race.wait.done or upstream.breaker.state() != "CLOSED":
+        if race.wait.done or upstream.breaker.state(runtime.clock()) != "closed":
             return
         if hedging.take() and upstream.budget.take(runtime.clock()):
             x.hedged = True

@@ -318,6 +318,9 @@ class Http1Client(Side):
             self.reusable = False  # the answer came before the request was sent whole
         if self.state == ENDED and self.reusable and not self.paused:
             self.state = IDLE
+            if self.pieces:  # an answer that nobody took must not open the next one
+                self.pieces = []
+                self.held = 0
             self.pool.give_back(self)
         else:
             self.close()

@@ -109,14 +109,14 @@ test-wheel: .make/wheel
 	PYTHONSAFEPATH=1 .venv-wheel/bin/pytest $(TESTS)
 
 test-all: .make/debian
-	@for python in python3.11 python3.12 python3.13 $(HOME)/.pyenv/versions/3.1[123].*/bin/python; do \
+	@failed=0; for python in python3.11 python3.12 python3.13 $(HOME)/.pyenv/versions/3.1[123].*/bin/python; do \
 	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
 	  case " $$seen " in *" $$version "*) continue;; esac; seen="$$seen $$version"; \
 	  echo "== Python $$version"; \
 	  [ -x .venv-$$version/bin/pytest ] || { $$python -m venv .venv-$$version && \
 	    TIDEGATE_PURE=1 .venv-$$version/bin/python -m pip install --quiet -e '.[dev]'; } || exit 1; \
-	  .venv-$$version/bin/pytest $(TESTS) || exit 1; \
-	done
+	  .venv-$$version/bin/pytest $(TESTS) || failed=1; \
+	done; exit $$failed
 
 # -- new parts --------------------------------------------------------------------------------------------------------
 

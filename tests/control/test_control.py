@@ -212,6 +212,17 @@ def test_a_worker_that_does_not_answer_makes_a_reload_partial_and_is_told_again(
     play(folder, scene)
 
 
+def test_a_reload_of_what_is_served_already_does_nothing(folder: Path) -> None:
+    os.utime(folder / "c.yaml", (1e9, 1e9))
+
+    async def scene(house: House) -> None:
+        assert (await house.control.reload("test")).generation == 2  # nothing was noted before the start
+        again = await house.control.reload("test")
+        assert (again.result, again.generation, again.applied) == ("applied", 2, 1)
+
+    play(folder, scene)
+
+
 def test_the_data_folder_cannot_move_while_the_gateway_runs(folder: Path) -> None:
     async def scene(house: House) -> None:
         (folder / "c.yaml").write_text(CONFIG + "data: ./other\n")

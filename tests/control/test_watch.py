@@ -106,3 +106,18 @@ def test_what_changes_while_the_config_is_read_is_still_a_change(tmp_path: Path)
         return reports
 
     assert asyncio.run(scenario()) == ["changed"]
+
+
+def test_files_are_unchanged_only_if_their_times_can_tell(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("one")
+    watch = Watch(lambda: asyncio.sleep(0))
+    assert watch.unchanged() is False
+    watch.follow([path])
+    watch.note()
+    assert watch.unchanged() is False  # written in the same tick as it was noted, for all we know
+    os.utime(path, ns=(0, watch.noted_at - 100_000_000))
+    watch.note()
+    assert watch.unchanged() is True
+    os.utime(path, ns=(0, watch.noted_at - 50_000_000))
+    assert watch.unchanged() is False

@@ -393,6 +393,9 @@ class Control:
         async with self.reload_lock:
             self.reloading = None
             begun = self.loop.time()
+            if self.generations.checked is not None and self.book.reload_error is None and self.watch.unchanged():
+                # A command right after the file watch did the work, or an impatient operator.
+                return self._outcome(begun)
             self.watch.note()
             try:
                 checked = await asyncio.to_thread(self.generations.check)
@@ -437,11 +440,15 @@ class Control:
             number = self.generations.renumber(self.folder)
         self._serve_generation()
         await self._until(lambda: all(wanted >= number for _, wanted in self._acknowledgements()), APPLY_TIME)
-        applied, of = self._served()
         self.channel.send("release", keep=[each.name for each in checked.built.plan.listeners])
+        return self._outcome(begun)
+
+    def _outcome(self, begun: float) -> Outcome:
+        """How far the wanted generation has come."""
+        applied, of = self._served()
         refusals = sorted({w.refusal for w in self.book.workers.values() if w.refusal})
         result = "applied" if applied == of else "partial"
-        return Outcome(result, number, applied, of, self.loop.time() - begun, "; ".join(refusals))
+        return Outcome(result, self.generations.number, applied, of, self.loop.time() - begun, "; ".join(refusals))
 
     def _acknowledgements(self) -> list[tuple[int, int]]:
         """What each connected worker serves and was told to serve."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ MERGE: Final = 50
 """Milliseconds within which changes count as one (S23.1)."""
 QUIET: Final = 20
 """Milliseconds without a further change after which we do not wait any longer."""
+TICK: Final = 15_000_000
+"""Nanoseconds within which two writes may bear one time."""
 LOOK_AGAIN: Final = 1.0
 """Seconds until a folder that cannot be watched is tried again."""
 
@@ -61,6 +64,8 @@ class Watch:
         self.changed = changed
         self.files: list[Path] = []
         self.seen: dict[Path, State] = {}
+        self.noted_at = 0
+        """Nanoseconds of the wall clock, as file times are."""
         self.again = asyncio.Event()
 
     def follow(self, files: list[Path]) -> None:
@@ -72,8 +77,16 @@ class Watch:
         if {path.parent for path in files} != folders:
             self.again.set()
 
+    def unchanged(self) -> bool:
+        """Whether every watched file is as it was when last noted, and had not just been written then: file times
+        are no finer than the kernel's tick."""
+        if not self.seen or self.seen != {path: state_of(path) for path in self.files}:
+            return False
+        return max(written for _, _, written in self.seen.values()) < self.noted_at - TICK
+
     def note(self) -> None:
         """The watched files are about to be read: what they are now is known."""
+        self.noted_at = time.time_ns()
         self.seen = {path: state_of(path) for path in self.files}
 
     async def run(self) -> None:

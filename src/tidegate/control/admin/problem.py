@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from tidegate.exchange.fault import CODES
-from tidegate.rules.request_id import uuid7
+from tidegate.rules.request_id import RequestIds
 
 LONGEST_DETAIL: Final = 600
 """Bytes of ``detail``: with everything else around it a problem stays under 1 KiB."""
@@ -27,7 +27,7 @@ def problem(code: str, detail: str = "", fields: Mapping[str, str] | None = None
         "title": row.title,
         "status": row.status,
         "code": code,
-        "request_id": uuid7(time.time_ns() // 1_000_000, secrets.randbits(74)),
+        "request_id": RequestIds(secrets.randbits).make(time.time()),
     }
     if detail:
         body["detail"] = shorten(detail)

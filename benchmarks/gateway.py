@@ -3,7 +3,7 @@
     python benchmarks/gateway.py [--build interpreted|compiled] [--routes N] [--keys N] [--workers N]
 
 The compiled build is the newest wheel in ``dist/`` for this Python, unpacked; or the folder that the variable
-``TIDEGATE_COMPILED`` names. The interpreted one is the checkout.
+``TIDEGATE_COMPILED`` names. The interpreted one is the checkout, or the folder in ``TIDEGATE_INTERPRETED``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from measure import PROXY_CORE, children, pinned, tree
 from upstream import PORTS, wait_until_answered
 
 HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parent / "src"
+CHECKOUT = Path(os.environ.get("TIDEGATE_INTERPRETED", HERE.parent / "src")).resolve()
 PORT = 19080
 SERVER = "tidegate"
 

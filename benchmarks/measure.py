@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -129,11 +130,11 @@ def versions() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "absent"
-    for name, flag, word in (("nginx", "-v", 0), ("haproxy", "-v", 0), ("wrk", "-v", 0)):
+    for name in ("nginx", "haproxy", "wrk"):
         path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-        if path:
-            done = subprocess.run([path, flag], capture_output=True, text=True, check=False)
-            found[name] = " ".join((done.stdout + done.stderr).strip().splitlines()[word].split()[:3])
+        done = subprocess.run([path, "-v"], capture_output=True, text=True, check=False) if path else None
+        number = re.search(r"\d+\.\d+[0-9.]*", done.stdout + done.stderr) if done else None
+        found[name] = number.group() if number else "absent"
     return found
 
 

@@ -183,6 +183,22 @@ class World:
             self.calm(self.made)
         return self.made
 
+    def small(self, **changes: Any) -> dict[str, Any]:
+        """A config with ``/echo`` and ``/echo-ab`` only, for gateways of one case; *changes* add to its lists and
+        replace the rest."""
+        key = {"use": "api_key"}
+        config: dict[str, Any] = {
+            "upstreams": [self.upstream("echo", "a"), self.upstream("echo-ab", "a", "b")],
+            "consumers": self.consumers(),
+            "routes": [
+                {"name": "echo", "match": {"path": "/echo"}, "filters": [key], "upstream": "echo"},
+                {"name": "echo-ab", "match": {"path": "/echo-ab"}, "filters": [key], "upstream": "echo-ab"},
+            ],
+        }
+        for name, value in changes.items():
+            config[name] = config[name] + value if isinstance(config.get(name), list) else value
+        return config
+
     def boot(self, config: dict[str, Any], **more: Any) -> Gateway:
         """A gateway of its own, not started yet."""
         return Gateway(config, {"ABUSE_JWT_SECRET": self.jwt_secret}, **more)
@@ -270,16 +286,16 @@ class Run:
             text = text.replace(macro, value)
         return text.encode("latin-1")
 
-    def talk(self, text: str | bytes, expect: int = 0, **more: Any) -> Conversation:
+    def talk(self, text: str | bytes, expect: int = 0, port: int = 0, **more: Any) -> Conversation:
         """Say *text* on a new connection; what was answered is searched for secrets afterwards."""
-        c = talk(self.port, self.raw(text), expect, **more)
+        c = talk(port or self.port, self.raw(text), expect, **more)
         self.answers.append(c.data[: 1 << 20])
         return c
 
     def request(self, method: str = "GET", target: str = "/echo", fields: Any = None, body: bytes | None = None,
-                **more: Any) -> Answer:  # fmt: skip
+                port: int = 0, **more: Any) -> Answer:  # fmt: skip
         """An ordinary request with <KEY_A>, or with *fields*."""
-        answer = request(self.port, method, target, self.key if fields is None else fields, body, **more)
+        answer = request(port or self.port, method, target, self.key if fields is None else fields, body, **more)
         self.answers.append(answer.body[: 1 << 20])
         return answer
 
@@ -342,8 +358,9 @@ class Run:
         took = time.perf_counter() - begun
         assert live.status == 200 and took < 0.5, f"I2: {live} after {took:.3f} s"
         limit = max(2 * world.canary_time, 0.1)
-        took = statistics.median(world.canary(gateway) for _ in range(5))
-        assert took < limit, f"I3: {took * 1e3:.1f} ms, the baseline is {world.canary_time * 1e3:.1f} ms"
+        # A busy machine must not fail a case: what lasts fails it.
+        until(lambda: statistics.median(world.canary(gateway) for _ in range(5)) < limit, 3.0,
+              f"I3: canaries under {limit * 1e3:.0f} ms, the baseline is {world.canary_time * 1e3:.1f} ms")  # fmt: skip
         with gateway.log.open("rb") as log:
             log.seek(before.log)
             tail = log.read()

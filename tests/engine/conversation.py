@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from fakes import FakeConsumers
+from fakes import FakeConsumers, FakeKeySets
 
 from tidegate.engine.downstream.http1_connection import Http1Connection
 from tidegate.engine.engine import Engine
@@ -24,8 +24,19 @@ from tidegate.ports.plan import ListenerPlan, Plan, RoutePlan, TargetPlan, Upstr
 from tidegate.rules.match_route import RouteEntry, build
 
 
+class Socket:
+    """What a paused connection asks the kernel: the TCP state; 1 is ESTABLISHED, 8 CLOSE_WAIT."""
+
+    def __init__(self) -> None:
+        self.state = 1
+
+    def getsockopt(self, level: int, name: int, size: int) -> bytes:
+        return bytes([self.state])
+
+
 class Transport:
-    """One end of an in-memory connection. ``sent`` is what the engine wrote and the test has not read yet."""
+    """One end of an in-memory connection. ``sent`` is what the engine wrote and the test has not read yet;
+    ``stuck`` is what ``get_write_buffer_size`` then says."""
 
     def __init__(self, peer: str = "192.0.2.7") -> None:
         self.protocol: Any = None
@@ -35,6 +46,8 @@ class Transport:
         self.aborted = False
         self.ended = False
         self.peer = peer
+        self.socket = Socket()
+        self.stuck = 0
 
     def write(self, data: bytes) -> None:
         assert not self.closing or self.aborted, "the engine wrote to a connection it had closed"
@@ -64,9 +77,11 @@ class Transport:
     def set_write_buffer_limits(self, high: int, low: int) -> None: ...
 
     def get_write_buffer_size(self) -> int:
-        return len(self.sent)
+        return self.stuck
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "socket":
+            return self.socket
         return (self.peer, 40000) if name == "peername" else ("127.0.0.1", 8080) if name == "sockname" else default
 
     def get_protocol(self) -> Any:
@@ -93,7 +108,18 @@ class Side:
         """The connection ends: by FIN, or by reset when *error* is given."""
         if error is None and not self.protocol.eof_received():
             self.transport.closing = True
+        self.transport.closing = True
         self.protocol.connection_lost(error)
+
+    def is_stuck(self, size: int) -> None:
+        """The peer does not read: *size* bytes wait in our buffer, which is over its mark."""
+        self.transport.stuck = size
+        self.protocol.pause_writing()
+
+    def reads_on(self) -> None:
+        """The buffer is under its mark again."""
+        self.transport.stuck = 0
+        self.protocol.resume_writing()
 
     @property
     def closed(self) -> bool:
@@ -117,6 +143,8 @@ class Loop:
         asyncio.get_running_loop().call_soon(work, *arguments)
 
     async def create_connection(self, factory: Callable[[], Any], host: str, port: int, **_: Any) -> None:
+        while f"{host}:{port}" in self.house.holding:
+            await asyncio.sleep(0)
         refusal = self.house.refusing.get(f"{host}:{port}")
         if refusal is not None:
             raise refusal
@@ -157,22 +185,24 @@ class NoLimits:
 
 class House:
     """One engine. ``now`` is monotonic and wall time at once; ``refusing`` maps ``host:port`` to what connecting
-    raises; ``defects`` are exceptions no journey should have let out."""
+    raises, connecting to one that is ``holding`` takes until it is not; ``defects`` are exceptions no journey should have let out."""
 
     def __init__(self, routes: Sequence[RoutePlan], upstreams: Sequence[UpstreamPlan] = (), **plan: Any) -> None:
         self.now = 1000.0
         self.upstreams: list[Side] = []
         self.connected: list[str] = []
         self.refusing: dict[str, BaseException] = {}
+        self.holding: set[str] = set()
         self.sink = Kept()
         self.loop = Loop(self)
         self.tools = EngineTools(
             loop=self.loop, config_folder=Path(), data_folder=Path("/nonexistent"), consumers=FakeConsumers(),
-            limits=NoLimits(), clock=lambda: self.now, wall=lambda: self.now + 1_700_000_000.0,
+            limits=NoLimits(), key_sets=FakeKeySets(), clock=lambda: self.now, wall=lambda: self.now + 1_700_000_000.0,
         )  # fmt: skip
         self.defects: list[BaseException] = []
         self.tools.report = self.defects.append  # type: ignore[method-assign]
         self.tools.steps.report = self.defects.append
+        self.tools.wheel.report = self.defects.append
         self.engine = Engine(self.tools, None, 0, 1)
         entries = [
             RouteEntry(route, route.name, route.prefix, "prefix", (), frozenset(), (), (), number)
@@ -206,6 +236,26 @@ class House:
         transport.protocol = protocol
         protocol.connection_made(transport)
         return Side(transport, protocol)
+
+    def at_rest(self) -> None:
+        """Nothing is under way any more, and nothing has leaked (S1 row 17)."""
+        assert self.defects == []
+        runtime = self.runtime
+        assert runtime.in_flight == 0
+        assert [stats.in_flight for stats in runtime.metrics.routes.values() if stats.in_flight] == []
+        open_sides = sum(1 for side in self.upstreams if not side.transport.closing)
+        pooled = 0
+        for name, one in runtime.upstreams.items():
+            assert (one.admission.in_flight, one.admission.waiting, one.admission.held) == (0, 0, {}), name
+            assert [e.own_active for e in one.endpoints if e.own_active] == [], name
+            assert one.batches == {}
+            for pool in one.pools.values():
+                assert (len(pool.waiters), pool.opening) == (0, 0), pool
+                assert pool.open == len(pool.idle), pool
+                assert [c.pieces for c in pool.idle if c.pieces] == []
+                pooled += pool.open
+        assert pooled == open_sides
+        assert runtime.tunnels == set()
 
     def pass_time(self, seconds: float) -> None:
         """Move the clock in steps of 10 ms or coarser, with everything that hangs on it."""

@@ -20,8 +20,8 @@ KEEP: Final = 64 * 1024
 class RequestBody:
     """State: ``pieces`` are all bytes so far while ``keeping``; ``sink`` gets every byte, kept ones first."""
 
-    __slots__ = ("complete", "fault", "gathering", "keeping", "length", "limit", "paused", "pieces", "received", "sink",
-                 "source", "steps", "trailers", "wait")  # fmt: skip
+    __slots__ = ("complete", "fault", "forward_trailers", "gathering", "keeping", "length", "limit", "paused", "pieces",
+                 "received", "sink", "source", "steps", "trailers", "wait")  # fmt: skip
 
     def __init__(self, steps: Steps, source: Side, length: int, limit: int) -> None:
         self.steps = steps
@@ -39,6 +39,8 @@ class RequestBody:
         self.wait: Wait | None = None
         self.fault: Fault | None = None
         self.trailers: Fields = []
+        self.forward_trailers = False
+        """The route sends request trailers on (S2.7)."""
 
     def feed(self, piece: bytes) -> None:
         """Bytes from the client. Raises Fault ``body_too_large`` past the limit."""
@@ -66,7 +68,7 @@ class RequestBody:
             self.wait.complete(None)
             self.wait = None
         if self.sink is not None:
-            self.sink.take_request_end(trailers)
+            self.sink.take_request_end(trailers if self.forward_trailers else [])
 
     def fail(self, fault: Fault) -> None:
         """It will never be complete."""
@@ -84,7 +86,7 @@ class RequestBody:
             self.keeping = False
             self.pieces = []
         if self.complete:
-            sink.take_request_end(self.trailers)
+            sink.take_request_end(self.trailers if self.forward_trailers else [])
         elif self.paused:
             self.paused = False
             self.source.resume_source()

@@ -13,7 +13,7 @@ from tidegate.engine.sides import ClientSide, Side
 from tidegate.engine.steps import Steps, Wait
 from tidegate.exchange.fault import IF_IDEMPOTENT, NEVER, NOT_PROCESSED, UPSTREAM, Fault
 from tidegate.exchange.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Fields, ResponseHead
-from tidegate.wire.http1 import LAST_CHUNK, ChunkedDecoder, HeadLimits, encode_chunk, parse_response
+from tidegate.wire.http1 import LAST_CHUNK, ChunkedDecoder, HeadLimits, encode_chunk, encode_trailers, parse_response
 
 IDLE: Final = 0
 HEAD: Final = 1
@@ -26,6 +26,8 @@ STATES: Final = ("IDLE", "HEAD", "BODY", "ENDED", "TUNNEL", "CLOSED")
 
 HOLD: Final = 256 * 1024
 """Bytes of an answer body held while nobody takes them yet (S3.8)."""
+
+NEVER_IDLE: Final = float("inf")
 
 INTERIM_HEADS: Final = 8
 """Interim answers one request may get (S2.15)."""
@@ -58,8 +60,8 @@ class Http1Client(Side):
         self.created = 0.0
         self.idle_since = 0.0
         self.requests = 0
-        self.life = 0.0
-        """Seconds it may stay idle, from the upstream's ``Keep-Alive``; 0.0 when it named none."""
+        self.life = NEVER_IDLE
+        """Seconds it may stay idle by the upstream's ``Keep-Alive`` (S16.3); the pool has a cap of its own."""
         # exchange
         self.method = ""
         self.buffer = b""
@@ -123,7 +125,7 @@ class Http1Client(Side):
     def take_request_end(self, trailers: Fields) -> None:
         self.body = None
         if self.state != CLOSED and self.body_chunked:
-            self.transport.write(LAST_CHUNK)
+            self.transport.write(encode_trailers(trailers) if trailers else LAST_CHUNK)
 
     def pause_writing(self) -> None:
         if self.tunnel is not None:
@@ -193,6 +195,8 @@ class Http1Client(Side):
     def _begin_body(self, head: ResponseHead, rest: bytes) -> None:
         length = head.body_length
         self.reusable = head.keep_alive
+        if self.requests == 1:
+            self.life = idle_life(head.get("keep-alive"))
         if head.status == 101:
             self.state = TUNNEL
             self.pieces = [rest] if rest else []
@@ -226,7 +230,7 @@ class Http1Client(Side):
                 return
             for piece in pieces:
                 self._piece(piece)
-            if decoder.done:
+            if decoder.done and self.state == BODY:
                 if decoder.rest:
                     self.reusable = False
                 self._finish(decoder.trailers)
@@ -242,7 +246,7 @@ class Http1Client(Side):
             self.reusable = False
         self.remaining = remaining - size
         self._piece(data)
-        if size == remaining:
+        if size == remaining and self.state == BODY:
             self._finish([])
 
     def _piece(self, piece: bytes) -> None:
@@ -412,6 +416,17 @@ class Http1Client(Side):
 
     def __repr__(self) -> str:
         return f"<Http1Client {STATES[self.state]} {self.requests} requests>"
+
+
+def idle_life(keep_alive: str | None) -> float:
+    """A second under what the upstream's ``Keep-Alive: timeout=N`` promises (S16.3); no bound when it says nothing."""
+    if keep_alive is None:
+        return NEVER_IDLE
+    for parameter in keep_alive.split(","):
+        name, _, value = parameter.strip().partition("=")
+        if name.lower() == "timeout" and value.isascii() and value.isdigit() and len(value) < 9:
+            return max(0.1, float(value) - 1.0)
+    return NEVER_IDLE
 
 
 def _bad(detail: str) -> Fault:

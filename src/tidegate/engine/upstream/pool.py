@@ -23,6 +23,9 @@ IDLE_LIFE: Final = 60.0
 LIFE: Final = 3600.0
 REQUESTS: Final = 10_000
 SWEEP: Final = 5.0
+TLS_ERRORS: Final = (ssl.SSLError, ConnectionResetError, ConnectionAbortedError, EOFError)
+"""What a handshake that the other side does not like ends with. Refused and unreachable are not among them."""
+
 USE_WINDOW: Final = 12
 """Sweeps over which the highest use is remembered: 60 s."""
 
@@ -77,7 +80,7 @@ class Pool:
         idle = self.idle
         while idle:
             connection = idle.pop()
-            life = connection.life or self.idle_cap
+            life = connection.life if connection.life < self.idle_cap else self.idle_cap
             if connection.state != IDLE:
                 continue
             if now - connection.idle_since > life:
@@ -99,9 +102,13 @@ class Pool:
                 pass
 
         wait.withdraw = withdraw
+        self._open_for_waiters()
+        return wait
+
+    def _open_for_waiters(self) -> None:
+        """One more connection, if somebody waits for one and it may be."""
         if self.opening < len(self.waiters) and self.open + self.opening < self.max_connections:
             self._open()
-        return wait
 
     def fresh(self) -> Wait:
         """A wait for a connection that nobody has used before (tunnels, the free retry of S14.5)."""
@@ -142,6 +149,7 @@ class Pool:
                     only.fail(fault)
                 else:
                     self._fail_one(fault)
+                    self._open_for_waiters()
         now = self.clock()
         if fault is None:
             self.open += 1
@@ -149,9 +157,7 @@ class Pool:
             self.events["opened"] += 1
             connection.created = now
             connection.idle_since = now
-            if self.closed:
-                connection.close()
-            elif only is not None:
+            if only is not None:
                 if only.done:
                     self.give_back(connection)
                 else:
@@ -188,8 +194,7 @@ class Pool:
         connection.created = 0.0
         self.open -= 1
         self.events["closed"] += 1
-        if self.waiters and self.opening < len(self.waiters) and not self.closed:
-            self._open()
+        self._open_for_waiters()
 
     def went_stale(self, connection: Http1Client) -> None:
         """A reused connection was reset before any byte: learn how long this upstream keeps idle ones (S16.3)."""
@@ -205,7 +210,7 @@ class Pool:
         self.idle_cap = min(IDLE_LIFE, self.idle_cap * (1.0 + 0.1 * SWEEP / 60.0))
         self.idle = [c for c in self.idle if c.state == IDLE]
         for connection in list(self.idle):
-            if now - connection.idle_since > (connection.life or self.idle_cap):
+            if now - connection.idle_since > min(connection.life, self.idle_cap):
                 self.idle.remove(connection)
                 connection.close()
         self.peaks.append(max(self.peak, self.busy()))
@@ -242,7 +247,7 @@ def connect_fault(error: BaseException, tls: bool) -> Fault:
         )
     elif isinstance(error, socket.gaierror):
         code, reason, detail = "upstream_unavailable", "dns_failed", "The upstream's name could not be resolved."
-    elif tls and not isinstance(error, ConnectionRefusedError):
+    elif tls and isinstance(error, TLS_ERRORS):
         code, reason, detail = "tls_error", "tls", "The upstream's certificate or TLS handshake was not acceptable."
     else:
         code, reason, detail = "upstream_unavailable", "connect_failed", "The upstream refused the connection."

@@ -156,24 +156,12 @@ class FakeLimits:
         return self.policies.setdefault(spec.name, FakePolicy(spec))
 
 
-class FakeAnswer:
-    """What ``outbound`` gives."""
-
-    def __init__(self, status: int = 200, body: bytes = b"", fields: Fields | None = None) -> None:
-        self.status = status
-        self.body = body
-        self.fields: Fields = fields or []
-
-    def get(self, name: str) -> str | None:
-        return next((value for field, value in self.fields if field == name), None)
-
-
 class FakeTools:
     """Every tool, on a clock that moves only when the test says so.
 
     ``clock`` monotonic seconds, ``epoch_seconds`` wall time; ``advance`` moves both. ``offload`` runs inline and
-    notes (pool, size); ``sleep`` advances the clock; ``outbound`` answers from ``answers``; ``counts`` holds what
-    counters added up, by name and sorted labels.
+    notes (pool, size); ``sleep`` advances the clock; ``counts`` holds what counters added up, by name and
+    sorted labels.
     """
 
     def __init__(self, *, cleartext: bool = False, config_folder: Path = Path(), data_folder: Path = Path()) -> None:
@@ -190,8 +178,6 @@ class FakeTools:
         self.counts: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
         self.offloaded: list[tuple[str, int]] = []
         self.offload_trouble: BaseException | None = None
-        self.answers: list[FakeAnswer | BaseException] = []
-        self.requests: list[tuple[str, str, Fields, bytes]] = []
         self.copies: list[tuple[str, str, str, Fields, bytes, float]] = []
         self.copies_taken = True
         self.spawned: list[Awaitable[Any]] = []
@@ -229,23 +215,6 @@ class FakeTools:
         if self.offload_trouble is not None:
             raise self.offload_trouble
         return work(*arguments)
-
-    async def outbound(
-        self,
-        method: str,
-        url: str,
-        *,
-        fields: list[tuple[str, str]] | None = None,
-        body: bytes = b"",
-        timeout: float = 5.0,
-        limit: int = 1 << 20,
-        guarded: bool = True,
-    ) -> FakeAnswer:
-        self.requests.append((method, url, fields or [], body))
-        answer = self.answers.pop(0) if self.answers else FakeAnswer()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
 
     def send_copy(self, upstream: str, method: str, path: str, fields: list[tuple[str, str]], body: bytes,
                   timeout: float) -> bool:  # fmt: skip

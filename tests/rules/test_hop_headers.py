@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidegate.exchange.exchange import Exchange, Peer
 from tidegate.exchange.fault import Fault
-from tidegate.exchange.head import Fields, RequestHead
-from tidegate.rules.hop_headers import HOP_BY_HOP, HopRules, check_loop, nominated, request_fields, response_fields
+from tidegate.exchange.head import Fields, HeadMemo, RequestHead, ResponseHead
+from tidegate.rules.hop_headers import (
+    HOP_BY_HOP,
+    HopRules,
+    check_loop,
+    nominated,
+    request_fields,
+    request_text,
+    response_fields,
+    response_text,
+)
+from tidegate.wire.http1 import field_lines
 
 
 def exchange(fields: Fields, *, trusted: bool = False, upgrade: str = "", version: int = 11) -> Exchange:
@@ -245,3 +257,47 @@ def test_the_third_pass_is_a_loop(via: str, loops: bool) -> None:
     with pytest.raises(Fault) as caught:
         check_loop(via, "tidegate")
     assert (caught.value.status, caught.value.code) == (508, "loop_detected")
+
+
+# -- as text ----------------------------------------------------------------------------------------------------------
+
+LINES = st.lists(
+    st.sampled_from(
+        [("accept", "*/*"), ("cookie", "a=1"), ("x-api-key", "k"), ("x-forwarded-for", "1.2.3.4"), ("te", "trailers"),
+         ("x-tidegate-debug", "1"), ("via", "1.1 other"), ("connection", "close"), ("x-tenant-id", "t"), ("x", "\xe9")]
+    ),
+    max_size=6,
+)  # fmt: skip
+EDITS = st.lists(st.sampled_from(["accept", "x-api-key", "via", "x-request-id", "x"]), max_size=3)
+
+
+def as_dict(text: str) -> list[str]:
+    return sorted(text.split("\r\n"))
+
+
+@given(LINES, EDITS, EDITS, st.booleans(), st.sampled_from([10, 11]), st.booleans())
+def test_the_text_says_what_the_fields_say(
+    fields: Fields, removed: list[str], added: list[str], trusted: bool, version: int, again: bool
+) -> None:
+    """Whatever is remembered with a block, the lines are those of ``request_fields`` (order aside)."""
+    memo = HeadMemo(fields)
+    rules = HopRules(identity=frozenset({"x-tenant-id"}))
+    for edits in ([], removed, removed) if again else (removed,):
+        x = exchange([("host", "gw"), *fields], trusted=trusted, version=version)
+        x.head.memo = memo
+        x.request_id, x.trace_id, x.span_id, x.sampled = "id-1", "a" * 32, "b" * 16, True
+        for name in edits:
+            x.remove_field(name)
+        for name in added:
+            x.add_field(name, "ours")
+        assert as_dict(request_text(x, rules, "up")) == as_dict(field_lines(request_fields(x, rules, "up")))
+
+
+def test_an_answer_is_remembered_as_text_until_somebody_edits_it() -> None:
+    fields = [("server", "up"), ("connection", "x-hop"), ("x-hop", "1"), ("date", "D")]
+    memo = HeadMemo(fields)
+    for _ in range(2):
+        assert response_text(ResponseHead(200, "OK", fields, memo=memo)) == ("server: up\r\ndate: D\r\n", True)
+    edited = ResponseHead(200, "OK", fields, memo=memo)
+    edited.remove("date")
+    assert response_text(edited) == ("server: up\r\n", False)

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from tidegate.ports.authority import Limits, LimitSpec, Verdict
 from tidegate.ports.consumers import Consumer, Consumers, KeySets
-from tidegate.ports.tools import OutboundAnswer
 from tidegate.rules.failed_logins import FailedLogins
 
 T = TypeVar("T")
@@ -99,19 +98,6 @@ class InertTools:
 
     async def offload(self, work: Callable[..., T], *arguments: Any, pool: str = "default", size: int = 4) -> T:
         raise RuntimeError("nothing waits while a config is checked")
-
-    async def outbound(
-        self,
-        method: str,
-        url: str,
-        *,
-        fields: list[tuple[str, str]] | None = None,
-        body: bytes = b"",
-        timeout: float = 5.0,
-        limit: int = 1 << 20,
-        guarded: bool = True,
-    ) -> OutboundAnswer:
-        raise RuntimeError("nothing goes out while a config is checked")
 
     def send_copy(
         self, upstream: str, method: str, path: str, fields: list[tuple[str, str]], body: bytes, timeout: float

@@ -14,7 +14,7 @@ from tidegate.exchange.head import Answer
 from tidegate.rules.canonical import canonical_host, canonical_path, split_target
 from tidegate.rules.forwarded import client_address
 from tidegate.rules.hop_headers import check_loop
-from tidegate.rules.request_id import is_good_request_id, uuid7
+from tidegate.rules.request_id import is_good_request_id
 from tidegate.rules.trace_context import RANDOM_SIZE, TraceContext, continue_trace
 
 ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY"
@@ -32,7 +32,7 @@ def arrive(runtime: Runtime, x: Exchange, merge_slashes: bool) -> tuple[int, Ans
         given = index.get("x-request-id")
         x.request_id = given if given is not None and is_good_request_id(given) else ""
     if not x.request_id:
-        x.request_id = uuid7(int(x.wall * 1000), draw.getrandbits(74))
+        x.request_id = runtime.request_ids.make(x.wall)
     tracing = runtime.plan.tracing
     share = tracing.share
     sample = share >= 100.0 or draw.random() * 100.0 < share

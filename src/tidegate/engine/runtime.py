@@ -12,6 +12,7 @@ from tidegate.exchange.exchange import Exchange
 from tidegate.ports.plan import Plan
 from tidegate.rules.forwarded import TrustedProxies
 from tidegate.rules.hop_headers import HopRules
+from tidegate.rules.request_id import RequestIds
 from tidegate.wire.http1 import HeadLimits
 
 MEAN_EACH: Final = 0.005
@@ -37,6 +38,7 @@ class Runtime:
         self.unrouted = self.metrics.route("")
         """Requests that no route took."""
         self.date = HttpDate()
+        self.request_ids = RequestIds(tools.random.getrandbits)
         self.row = row
         self.workers = workers
         self.slots: dict[str, int] = {}

@@ -44,7 +44,7 @@ class EngineTools:
         data_folder: Path,
         consumers: Consumers,
         limits: Limits,
-        key_sets: KeySets | None = None,
+        key_sets: KeySets,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -156,7 +156,7 @@ class PartTools:
 
     def weights_version(self) -> int:
         upstream = self.base.upstreams.get(self.upstream)
-        return upstream.health.weights_version if upstream is not None else 0
+        return int(upstream.health.weights_version) if upstream is not None else 0
 
     def token(self, size: int) -> bytes:
         return os.urandom(size)

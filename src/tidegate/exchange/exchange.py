@@ -17,11 +17,12 @@ class Peer:
     trusted      the peer is one of ``trusted_proxies`` (S4.4)
     scheme       ``http`` or ``https``
     tls          ``TLSv1.3`` ... or "" on cleartext
+    forwarding   the ``x-forwarded-*`` lines for the host asked for last (``rules/hop_headers`` keeps them here)
     certificate  the verified client certificate in DER form, or b"" (S7.15)
     """
 
-    __slots__ = ("certificate", "listener", "local_port", "peer_ip", "peer_port", "scheme", "server_name",
-                 "socket_host", "tls", "trusted")  # fmt: skip
+    __slots__ = ("asked_host", "asked_port", "certificate", "forwarding", "listener", "local_port", "peer_ip",
+                 "peer_port", "scheme", "server_name", "socket_host", "tls", "trusted")  # fmt: skip
 
     def __init__(
         self,
@@ -46,6 +47,9 @@ class Peer:
         self.certificate = certificate
         self.server_name = server_name
         self.socket_host = peer_ip
+        self.asked_host = ""
+        self.asked_port = -1
+        self.forwarding = ""
 
 
 class Exchange:

@@ -20,6 +20,26 @@ UNTIL_CLOSE: Final = -2
 """``body_length`` of an answer that ends when its connection closes (answers only, S2.15)."""
 
 
+class HeadMemo:
+    """What a later stage has worked out from a field block alone. A block that peers send again and again is parsed
+    once (``wire/http1``), and its heads share one memo: whoever keeps something here says in ``key`` what else it
+    depends on.
+
+    fields    the block's own list: a head whose ``fields`` are another list has been edited
+    text      field lines ready to be written, ``name: value`` and CRLF each
+    dated     a ``date`` line is among them
+    """
+
+    __slots__ = ("dated", "dropped", "fields", "key", "text")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.key: object = None
+        self.dropped: set[str] | None = None
+        self.text = ""
+        self.dated = False
+
+
 class RequestHead:
     """One request head that has passed the gate of ``wire/http1`` (or, later, ``wire/http2``).
 
@@ -33,10 +53,12 @@ class RequestHead:
     keep_alive   what version and ``Connection`` say
     expect_continue   the client waits for a 100 (S2.13)
     upgrade      ``"websocket"`` when a well-formed WebSocket upgrade is asked for, else ``""`` (S2.14)
+    memo         shared with other heads of the same field block
     """
 
     __slots__ = (
-        "body_length", "expect_continue", "fields", "index", "keep_alive", "method", "target", "upgrade", "version",
+        "body_length", "expect_continue", "fields", "index", "keep_alive", "memo", "method", "target", "upgrade",
+        "version",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +72,7 @@ class RequestHead:
         keep_alive: bool = True,
         expect_continue: bool = False,
         upgrade: str = "",
+        memo: HeadMemo | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -60,6 +83,7 @@ class RequestHead:
         self.keep_alive = keep_alive
         self.expect_continue = expect_continue
         self.upgrade = upgrade
+        self.memo = memo
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target!r} {len(self.fields)} fields, body {self.body_length}>"
@@ -68,9 +92,14 @@ class RequestHead:
 class ResponseHead:
     """One answer head, from an upstream or made here. ``fields`` may be edited by response hooks; framing fields
     (``content-length``, ``transfer-encoding``, ``connection``) are not in it when it goes down: the engine frames
-    from ``body_length``."""
+    from ``body_length``.
 
-    __slots__ = ("body_length", "fields", "keep_alive", "reason", "status", "version")
+    memo   shared with other heads of the same field block, None when made here
+    text   the lines of ``fields``, ready to be written, when nobody has edited them; "" otherwise
+    dated  a ``date`` line is in ``text``
+    """
+
+    __slots__ = ("body_length", "dated", "fields", "keep_alive", "memo", "reason", "status", "text", "version")
 
     def __init__(
         self,
@@ -80,7 +109,11 @@ class ResponseHead:
         body_length: int = NO_BODY,
         version: int = 11,
         keep_alive: bool = True,
+        memo: HeadMemo | None = None,
     ) -> None:
+        self.memo = memo
+        self.text = ""
+        self.dated = False
         self.status = status
         self.reason = reason
         self.fields = fields

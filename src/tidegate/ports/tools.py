@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,13 +23,6 @@ class BalancerTools(Protocol):
 
     def weights_version(self) -> int:
         """Changes whenever an endpoint's weight has changed (slow start)."""
-
-
-class OutboundAnswer(Protocol):
-    status: int
-    body: bytes
-
-    def get(self, name: str) -> str | None: ...
 
 
 class Tools(Protocol):
@@ -68,19 +61,6 @@ class Tools(Protocol):
         """Run blocking *work* on a thread of the named pool of *size*; raises ``Fault`` 503 ``overloaded`` when 64
         calls wait already."""
 
-    async def outbound(
-        self,
-        method: str,
-        url: str,
-        *,
-        fields: list[tuple[str, str]] | None = None,
-        body: bytes = b"",
-        timeout: float = 5.0,
-        limit: int = 1 << 20,
-        guarded: bool = True,
-    ) -> OutboundAnswer:
-        """One request through the engine's own client. *guarded* applies the egress guard (S16.8)."""
-
     def send_copy(self, upstream: str, method: str, path: str, fields: list[tuple[str, str]], body: bytes,
                   timeout: float) -> bool:  # fmt: skip
         """Send a request to a configured upstream and drop the answer (mirror, S23.9). False: not sent (64 in flight
@@ -102,5 +82,3 @@ class Tools(Protocol):
     def secret(self, reference: str) -> str:
         """The value of a config reference that is kept out of the Plan."""
 
-
-Labels = Mapping[str, str]

@@ -7,8 +7,9 @@ from typing import Final
 
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import CLIENT, Fault
-from tidegate.exchange.head import Fields
+from tidegate.exchange.head import Fields, ResponseHead
 from tidegate.rules.forwarded import FORWARDING, MADE, forwarding_fields
+from tidegate.wire.http1_encode import field_lines, has_date
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -27,6 +28,7 @@ HOP_BY_HOP: Final = frozenset(
 """For this hop only; dropped in both directions, always (S4.1)."""
 
 _FRAMING: Final = HOP_BY_HOP | {"content-length"}
+_OURS: Final = MADE | {"host", "via", "x-request-id", "traceparent", "tracestate"}
 _MADE_HERE: Final = _FRAMING | MADE | {"host", "via", "x-request-id", "traceparent", "tracestate"}
 _NOT_SENT_BACK: Final = _FRAMING | {"x-request-id"}
 _NO_NAMES: Final[frozenset[str]] = frozenset()
@@ -66,7 +68,7 @@ class HopRules:
     identity   lower-case names configured to carry identity: removed from untrusted peers, never nominated (S4.6)
     """
 
-    __slots__ = ("drop_trusted", "drop_untrusted", "forwarded", "identity", "name", "via")
+    __slots__ = ("drop_trusted", "drop_untrusted", "forwarded", "identity", "name", "via", "via_10", "via_11")
 
     def __init__(
         self,
@@ -80,6 +82,8 @@ class HopRules:
         self.via = via
         self.forwarded = forwarded
         self.identity = identity
+        self.via_11 = f"via: 1.1 {name}\r\n" if via else ""
+        self.via_10 = f"via: 1.0 {name}\r\n" if via else ""
         own = _MADE_HERE | {"forwarded"} if forwarded else _MADE_HERE
         self.drop_trusted: frozenset[str] = own if via else own - {"via"}
         self.drop_untrusted: frozenset[str] = self.drop_trusted | FORWARDING | identity
@@ -146,6 +150,66 @@ def request_fields(x: Exchange, rules: HopRules, host: str) -> Fields:
         fields.append(("connection", "Upgrade"))
         fields.append(("upgrade", head.upgrade))
     return fields
+
+
+def request_text(x: Exchange, rules: HopRules, host: str) -> str:
+    """The field lines of :func:`request_fields`, ready to be written.
+
+    What the client sent travels as one piece of text, kept with its field block: a client that sends the same block
+    again on a kept connection pays for the selection once.
+    """
+    head = x.head
+    memo = head.memo
+    peer = x.peer
+    dropped = x.dropped
+    if (
+        memo is None
+        or head.upgrade
+        or peer.trusted
+        or rules.forwarded
+        or not x.request_id
+        or not x.trace_id
+        or "connection" in head.index
+        or "via" in head.index
+        or (dropped is not None and not dropped.isdisjoint(_OURS))
+    ):
+        return field_lines(request_fields(x, rules, host))
+    if memo.key is not rules or memo.dropped != dropped:
+        drop = rules.drop_untrusted
+        guarded = [name for name in head.index if name.startswith(_GUARDED_PREFIXES)]
+        if dropped is not None:
+            drop = drop | dropped
+        memo.text = field_lines([f for f in head.fields if f[0] not in drop and f[0] not in guarded])
+        memo.dropped = None if dropped is None else set(dropped)
+        memo.key = rules
+    if peer.asked_host != x.host or peer.asked_port != x.port:
+        peer.asked_host = x.host
+        peer.asked_port = x.port
+        peer.forwarding = field_lines(forwarding_fields(peer, head.index, x.host, x.port))
+    via = rules.via_11 if head.version == 11 else rules.via_10
+    text = (
+        f"host: {host}\r\n{memo.text}{peer.forwarding}{via}x-request-id: {x.request_id}\r\n"
+        f"traceparent: 00-{x.trace_id}-{x.span_id}-{'01' if x.sampled else '00'}\r\n"
+    )
+    if x.trace_state:
+        text += f"tracestate: {x.trace_state}\r\n"
+    if x.added is not None:
+        text += field_lines([f for f in x.added if f[0] not in _FRAMING and f[0] != "host"])
+    return text
+
+
+def response_text(head: ResponseHead) -> tuple[str, bool]:
+    """The field lines of :func:`response_fields` for an answer that no part has edited, and whether one is ``date``."""
+    memo = head.memo
+    if memo is None or memo.fields is not head.fields:
+        fields = response_fields(head.fields)
+        return field_lines(fields), has_date(fields)
+    if memo.key is None:
+        fields = response_fields(head.fields)
+        memo.text = field_lines(fields)
+        memo.dated = has_date(fields)
+        memo.key = memo
+    return memo.text, memo.dated
 
 
 def response_fields(fields: Fields) -> Fields:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 _GOOD: Final = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
+_COUNTS: Final = tuple([f"{count:03x}" for count in range(4096)])
 
 
 def is_good_request_id(value: str) -> bool:
@@ -13,7 +15,32 @@ def is_good_request_id(value: str) -> bool:
     return _GOOD(value) is not None
 
 
-def uuid7(milliseconds: int, chance: int) -> str:
-    """A UUIDv7 of the time in *milliseconds* since the epoch and 74 random bits."""
-    text = f"{milliseconds & 0xFFFFFFFFFFFF:012x}7{(chance >> 62) & 0xFFF:03x}{(chance & 0x3FFFFFFFFFFFFFFF) | 1 << 63:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+class RequestIds:
+    """Makes UUIDv7s: the millisecond, a count of twelve bits, 62 random bits that are drawn anew for each millisecond
+    and each 4,096 ids. Two workers draw apart, so their ids differ; within one the count does.
+
+    *draw* gives that many random bits (``random.getrandbits``).
+    """
+
+    __slots__ = ("_count", "_draw", "_millisecond", "_prefix", "_tail")
+
+    def __init__(self, draw: Callable[[int], int]) -> None:
+        self._draw = draw
+        self._millisecond = -1
+        self._count = 0
+        self._prefix = ""
+        self._tail = ""
+
+    def make(self, wall: float) -> str:
+        """An id for *wall* seconds since the epoch."""
+        millisecond = int(wall * 1000.0)
+        count = self._count + 1
+        if millisecond != self._millisecond or count == 4096:
+            count = 0
+            self._millisecond = millisecond
+            stamp = f"{millisecond & 0xFFFFFFFFFFFF:012x}"
+            self._prefix = f"{stamp[:8]}-{stamp[8:]}-7"
+            tail = f"{self._draw(62) | 1 << 63:016x}"
+            self._tail = f"-{tail[:4]}-{tail[4:]}"
+        self._count = count
+        return self._prefix + _COUNTS[count] + self._tail

@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from tidegate.exchange.fault import IF_IDEMPOTENT, UPSTREAM, Fault
-from tidegate.exchange.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Fields, RequestHead, ResponseHead
+from tidegate.exchange.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Fields, HeadMemo, RequestHead, ResponseHead
 from tidegate.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk, encode_trailers
 from tidegate.wire.field_block import (
     TOKEN,
@@ -26,7 +26,7 @@ from tidegate.wire.field_block import (
     malformed,
     read_fields,
 )
-from tidegate.wire.http1_encode import answer_framing, canned, encode_request, encode_response
+from tidegate.wire.http1_encode import answer_framing, canned, encode_request, encode_response, field_lines, has_date
 
 __all__ = [
     "LAST_CHUNK",
@@ -41,7 +41,9 @@ __all__ = [
     "encode_request",
     "encode_response",
     "encode_trailers",
+    "field_lines",
     "find_head_end",
+    "has_date",
     "parse_request",
     "parse_response",
     "scan_partial",
@@ -73,7 +75,7 @@ OTHER_WEBSOCKET: Final = 2
 class FieldBlock:
     """The fields of one message with the framing read from them. Never changed: it may serve many messages."""
 
-    __slots__ = ("body_length", "expect_continue", "fields", "index", "keep_alive", "websocket")
+    __slots__ = ("body_length", "expect_continue", "fields", "index", "keep_alive", "memo", "websocket")
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class FieldBlock:
     ) -> None:
         self.fields = fields
         self.index = index
+        self.memo = HeadMemo(fields)
         self.body_length = body_length
         self.keep_alive = keep_alive
         self.expect_continue = expect_continue
@@ -202,6 +205,7 @@ def parse_request(head: bytes | bytearray, limits: HeadLimits, methods: frozense
         known.keep_alive,
         known.expect_continue,
         upgrade,
+        known.memo,
     )
 
 
@@ -346,7 +350,8 @@ def _websocket(index: dict[str, str]) -> int:
 def parse_response(head: bytes | bytearray, request_method: str, limits: HeadLimits) -> ResponseHead:
     """The answer whose *head* runs up to and including the blank line (S2.15).
 
-    ``fields`` are complete, hop-by-hop and framing ones included. 1xx heads come back as they are, with ``NO_BODY``.
+    ``fields`` are complete, hop-by-hop and framing ones included, and may be shared with other answers: for reading
+    only, until ``rules/hop_headers`` has made the answer's own list. 1xx heads come back as they are, with ``NO_BODY``.
     ``keep_alive`` False: the connection ends with this answer. Raises ``bad_upstream`` with reason ``protocol``.
     """
     line, _, text = head.decode("latin-1").partition("\r\n")
@@ -369,7 +374,7 @@ def parse_response(head: bytes | bytearray, request_method: str, limits: HeadLim
         length = NO_BODY
     elif length == UNTIL_CLOSE:
         keep_alive = False
-    return ResponseHead(status, reason or "", known.fields.copy(), length, version, keep_alive)
+    return ResponseHead(status, reason or "", known.fields, length, version, keep_alive, known.memo)
 
 
 def _read_answer_block(text: str, version: int, limits: HeadLimits) -> FieldBlock:

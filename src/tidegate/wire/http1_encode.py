@@ -26,32 +26,30 @@ _CANNED_SIZE: Final = 200
 _ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY"
 
 
-def encode_request(method: str, target: str, fields: Fields, body_length: int) -> bytes:
-    """A request head. *fields* carry ``host`` already and no framing; that is added from *body_length*
-    (``NO_BODY``, ``CHUNKED`` or a number of bytes)."""
+def field_lines(fields: Fields) -> str:
+    """*fields* as the lines of a head, each with its CRLF."""
     lines = [f"{name}: {value}\r\n" for name, value in fields]
-    count = len(lines) + 2
-    if body_length > 0:
-        end = f"content-length: {body_length}\r\n\r\n"
-        count += 1
-    elif body_length == CHUNKED:
-        end = "transfer-encoding: chunked\r\n\r\n"
-        count += 1
-    elif method in _BODY_METHODS:
-        end = "content-length: 0\r\n\r\n"
-        count += 1
-    else:
-        end = "\r\n"
-    text = f"{method} {target} HTTP/1.1\r\n{''.join(lines)}{end}"
+    text = "".join(lines)
+    count = len(lines)
     # One count of each line-end byte proves that no value smuggles a line of its own.
-    if text.count("\n") == count and text.count("\r") == count and "\0" not in text:
-        try:
-            return text.encode("latin-1")
-        except UnicodeEncodeError:
-            pass
-    if _TOKEN(method) is None or _TARGET(target) is None:
+    if text.count("\n") == count and text.count("\r") == count and "\0" not in text and text.isascii():
+        return text
+    return "".join([f"{name}: {_safe_value(value)}\r\n" for name, value in fields if _TOKEN(name) is not None])
+
+
+def encode_request(method: str, target: str, text: str, body_length: int) -> bytes:
+    """A request head. *text* are its field lines (:func:`field_lines`) with ``host`` and without framing; that is added
+    from *body_length* (``NO_BODY``, ``CHUNKED`` or a number of bytes). Raises ``bad_request`` for a method or target
+    that does not fit into one request line."""
+    if not (target.isascii() and target.isprintable()) or " " in target or _TOKEN(method) is None:
         raise Fault("bad_request", "The request cannot be written as one request line.")
-    return f"{method} {target} HTTP/1.1\r\n{_safe_lines(fields)}{end}".encode("latin-1")
+    if body_length > 0:
+        return f"{method} {target} HTTP/1.1\r\n{text}content-length: {body_length}\r\n\r\n".encode("latin-1")
+    if body_length == CHUNKED:
+        return f"{method} {target} HTTP/1.1\r\n{text}transfer-encoding: chunked\r\n\r\n".encode("latin-1")
+    if method in _BODY_METHODS:
+        return f"{method} {target} HTTP/1.1\r\n{text}content-length: 0\r\n\r\n".encode("latin-1")
+    return f"{method} {target} HTTP/1.1\r\n{text}\r\n".encode("latin-1")
 
 
 def answer_framing(status: int, body_length: int, version: int, head_request: bool = False) -> int:
@@ -67,7 +65,7 @@ def answer_framing(status: int, body_length: int, version: int, head_request: bo
 def encode_response(
     status: int,
     reason: str,
-    fields: Fields,
+    text: str,
     body_length: int,
     keep_alive: bool,
     version: int,
@@ -76,13 +74,12 @@ def encode_response(
 ) -> bytes:
     """An answer head for a client of *version* (10 or 11).
 
-    *fields* come without framing and ``connection`` (a 101 brings its own). *body_length* is a number of bytes or
-    below 0 for unknown; for HEAD and 304 it is the length of the entity that is not sent. *date* is added when
-    ``date`` is absent and *date* is not "". Ask :func:`answer_framing` how the body itself has to go out; where that
-    says ``UNTIL_CLOSE``, the head says ``connection: close`` whatever *keep_alive* is.
+    *text* are its field lines (:func:`field_lines`) without framing and ``connection`` (a 101 brings its own).
+    *body_length* is a number of bytes or below 0 for unknown; for HEAD and 304 it is the length of the entity that is
+    not sent. *date* is added unless it is "": the caller knows whether there is one among the lines. Ask
+    :func:`answer_framing` how the body itself has to go out; where that says ``UNTIL_CLOSE``, the head says
+    ``connection: close`` whatever *keep_alive* is.
     """
-    lines = [f"{name}: {value}\r\n" for name, value in fields]
-    count = len(lines) + 2
     end = ""
     if status < 200 or status == 204:
         pass
@@ -90,39 +87,30 @@ def encode_response(
         # A 304 may repeat the entity's length, and 0 there means that nobody told us.
         if status != 304 or body_length > 0:
             end = f"content-length: {body_length}\r\n"
-            count += 1
     elif not head_request and status != 304:
         if version >= 11:
             end = "transfer-encoding: chunked\r\n"
-            count += 1
         else:
             keep_alive = False
     if status >= 200:
         if not keep_alive:
             end += "connection: close\r\n"
-            count += 1
         elif version < 11:
             end += "connection: keep-alive\r\n"
-            count += 1
-    block = "".join(lines)
-    if date and status >= 200 and "\r\ndate: " not in block and not block.startswith("date: "):
-        end += f"date: {date}\r\n"
-        count += 1
-    text = f"HTTP/1.1 {status} {reason}\r\n{block}{end}\r\n"
-    if text.count("\n") == count and text.count("\r") == count and "\0" not in text:
-        try:
-            return text.encode("latin-1")
-        except UnicodeEncodeError:
-            pass
-    return f"HTTP/1.1 {status} {_safe_value(reason)}\r\n{_safe_lines(fields)}{end}\r\n".encode("latin-1")
+        if date:
+            return f"HTTP/1.1 {status} {_safe_value(reason)}\r\n{text}{end}date: {date}\r\n\r\n".encode("latin-1")
+    return f"HTTP/1.1 {status} {_safe_value(reason)}\r\n{text}{end}\r\n".encode("latin-1")
 
 
-def _safe_lines(fields: Fields) -> str:
-    return "".join([f"{name}: {_safe_value(value)}\r\n" for name, value in fields if _TOKEN(name) is not None])
+def has_date(fields: Fields) -> bool:
+    """Is a ``date`` line among *fields*?"""
+    return any(name == "date" for name, _ in fields)
 
 
 def _safe_value(value: str) -> str:
     """*value* without bytes that end a line; text outside latin-1 travels as UTF-8."""
+    if value.isascii() and value.isprintable():
+        return value
     value = _UNSAFE.sub(" ", value)
     try:
         value.encode("latin-1")

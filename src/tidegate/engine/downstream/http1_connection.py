@@ -27,7 +27,9 @@ from tidegate.wire.http1 import (
     encode_chunk,
     encode_response,
     encode_trailers,
+    field_lines,
     find_head_end,
+    has_date,
     parse_request,
     scan_partial,
 )
@@ -321,7 +323,7 @@ class Http1Connection(ClientSide):
                 self.send_continue()
         elif head.status in (102, 103):
             fields = [f for f in head.fields if f[0] not in ("connection", "transfer-encoding", "content-length")]
-            self.transport.write(encode_response(head.status, head.reason, fields, NO_BODY, True, 11, ""))
+            self.transport.write(encode_response(head.status, head.reason, field_lines(fields), NO_BODY, True, 11, ""))
 
     def _will_keep(self, x: Exchange) -> bool:
         """Can another request follow on this connection (S2.11)?"""
@@ -332,6 +334,15 @@ class Http1Connection(ClientSide):
                 return False
             return self.decoder is not None or self.remaining <= DRAIN_LIMIT
         return True
+
+    def _lines(self, head: ResponseHead) -> str:
+        return head.text or field_lines(head.fields)
+
+    def _date(self, x: Exchange, head: ResponseHead) -> str:
+        """The ``Date`` to add, "" where the answer has its own (S2.16)."""
+        if head.dated if head.text else has_date(head.fields):
+            return ""
+        return self.runtime.date.at(x.wall)
 
     def send_whole(self, x: Exchange, head: ResponseHead, body: bytes) -> None:
         if self.gone:
@@ -344,7 +355,7 @@ class Http1Connection(ClientSide):
         bodiless = head_request or status == 304
         length = head.body_length if bodiless and not body else len(body)
         data = encode_response(
-            status, head.reason, head.fields, length, keep, version, self.runtime.date.at(x.wall), head_request
+            status, head.reason, self._lines(head), length, keep, version, self._date(x, head), head_request
         )
         if body and not bodiless and status != 204:
             data += body
@@ -365,7 +376,7 @@ class Http1Connection(ClientSide):
             keep = False
         self.keep_alive = keep
         data = encode_response(
-            head.status, head.reason, head.fields, length, keep, version, self.runtime.date.at(x.wall), head_request
+            head.status, head.reason, self._lines(head), length, keep, version, self._date(x, head), head_request
         )
         self.transform = transform
         self.source = source
@@ -639,7 +650,7 @@ class Http1Connection(ClientSide):
     def start_tunnel(self, head: ResponseHead, other: Any) -> bytes:
         assert self.x is not None
         self.head_sent = True
-        data = encode_response(101, head.reason, head.fields, NO_BODY, True, 11, "")
+        data = encode_response(101, head.reason, field_lines(head.fields), NO_BODY, True, 11, "")
         self.x.bytes_out += len(data)
         self.transport.write(data)
         self.reading = TUNNEL

@@ -15,6 +15,7 @@ from tidegate.exchange.exchange import Exchange, Peer
 from tidegate.exchange.fault import Fault
 from tidegate.exchange.head import NO_BODY, Fields, RequestHead
 from tidegate.ports.plan import RoutePlan
+from tidegate.wire.http1 import field_lines
 
 IN_FLIGHT: Final = 64
 
@@ -55,7 +56,8 @@ class Copies:
                 carried = RequestBody(runtime.steps, Side(), len(body), len(body))
                 carried.feed(body)
                 carried.finish([])
-            reached = await reach(runtime, upstream, self.route, x, fields, carried, None, may_repeat=False)
+            lines = field_lines(fields)
+            reached = await reach(runtime, upstream, self.route, x, lines, carried, None, may_repeat=False)
             try:
                 await reached.connection.relay(Side())
             finally:

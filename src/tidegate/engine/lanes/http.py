@@ -10,17 +10,18 @@ from tidegate.engine.runtime import Runtime
 from tidegate.engine.sides import ClientSide
 from tidegate.engine.steps import in_task
 from tidegate.engine.upstream.attempts import Reached, reach
+from tidegate.engine.upstream.batching import TYPE as BATCH_TYPE
 from tidegate.engine.upstream.batching import reach_in_batch
 from tidegate.engine.upstream.gatherer import Gatherer, too_large_answer
 from tidegate.engine.upstream.hedge import reach_hedged
 from tidegate.engine.upstream.upstream import Upstream
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import GATEWAY, Fault
-from tidegate.exchange.head import NO_BODY, Answer, Fields
+from tidegate.exchange.head import NO_BODY, Answer
 from tidegate.ports.plan import FallbackPlan, RoutePlan
-from tidegate.rules.hop_headers import request_fields, response_fields
+from tidegate.rules.hop_headers import request_text, response_fields, response_text
 from tidegate.wire.content_coding import decode
-from tidegate.wire.http1 import announced_length
+from tidegate.wire.http1 import announced_length, field_lines
 
 
 async def serve(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, body: RequestBody | None) -> None:
@@ -80,13 +81,16 @@ async def serve_from(
     timed_out = False
     try:
         plan = upstream.plan
-        fields = upstream_fields(runtime, upstream, route, x)
+        if plan.batch is not None and x.path == plan.batch.path:
+            x.set_field("content-type", BATCH_TYPE)
+            x.remove_field("content-encoding")
+        lines = upstream_lines(runtime, upstream, route, x)
         if plan.batch is not None and x.method == "POST" and x.path == plan.batch.path and body is not None:
-            reached: Reached | Answer = await reach_in_batch(runtime, upstream, route, x, fields, body, client)
+            reached: Reached | Answer = await reach_in_batch(runtime, upstream, route, x, lines, body, client)
         elif upstream.hedge is not None:
-            reached = await reach_hedged(runtime, upstream, route, x, fields, body, client)
+            reached = await reach_hedged(runtime, upstream, route, x, lines, body, client)
         else:
-            reached = await reach(runtime, upstream, route, x, fields, body, client)
+            reached = await reach(runtime, upstream, route, x, lines, body, client)
         seconds = runtime.clock() - entered
         if isinstance(reached, Answer):
             send_answer(client, x, route, reached)
@@ -106,8 +110,8 @@ async def serve_from(
         admission.leave(x, runtime.clock(), seconds, timed_out)
 
 
-def upstream_fields(runtime: Runtime, upstream: Upstream, route: RoutePlan, x: Exchange) -> Fields:
-    """The request fields as the upstream will see them, but for what differs by attempt."""
+def upstream_lines(runtime: Runtime, upstream: Upstream, route: RoutePlan, x: Exchange) -> str:
+    """The request's field lines as the upstream will see them, but for what differs by attempt."""
     identity = x.identity
     if route.identity_fields and identity is not None:
         for field_name, source in route.identity_fields:
@@ -115,7 +119,7 @@ def upstream_fields(runtime: Runtime, upstream: Upstream, route: RoutePlan, x: E
     if route.propagate_deadline:
         x.set_field("x-request-timeout", f"{max(0.001, x.deadline - runtime.clock() - 0.005):.3f}")
     host = x.upstream_host or upstream.host_for(x)
-    return request_fields(x, runtime.hop_rules, host)
+    return request_text(x, runtime.hop_rules, host)
 
 
 def identity_value(x: Exchange, source: str) -> str:
@@ -142,6 +146,16 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
         x.first_byte_at = runtime.clock()
         if head.body_length == NO_BODY and (x.method == "HEAD" or head.status == 304):
             head.body_length = announced_length(head.fields)
+        if not (route.on_response_head or route.on_response_body or route.on_response_chunk or x.debug):
+            # Nobody looks at the fields: what the upstream sent travels as one piece of text.
+            text, head.dated = response_text(head)
+            if x.answer_fields is not None:
+                text += field_lines(x.answer_fields)
+            head.text = f"{text}x-request-id: {x.request_id}\r\n"
+            x.status = head.status
+            await send_on(client, route, x, reached, None)
+            kind = ""
+            return
         head.fields = response_fields(head.fields)
         if x.answer_fields is not None:
             head.fields.extend(x.answer_fields)
@@ -159,14 +173,7 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
             head.fields.append(("server-timing", server_timing(x, reached)))
         x.status = head.status
         transform = chunk_hooks(route, x) if route.on_response_chunk else None
-        if connection.ended and transform is None:
-            kind = ""
-            client.send_whole(x, head, connection.taken())
-            return
-        timeouts = route.timeouts or reached.upstream.plan.timeouts
-        client.watch_idle(timeouts.idle, timeouts.total)
-        client.send_head(x, head, connection, transform)
-        await connection.relay(client)
+        await send_on(client, route, x, reached, transform)
         kind = ""
     except Fault as fault:
         kind = "gateway" if fault.side == "upstream" else ""
@@ -177,6 +184,18 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
         raise
     finally:
         reached.done(runtime.clock(), kind)
+
+
+async def send_on(client: ClientSide, route: RoutePlan, x: Exchange, reached: Reached, transform: Any) -> None:
+    """The head, then the body: at once when it has come whole, through the relay otherwise."""
+    connection = reached.connection
+    if connection.ended and transform is None:
+        client.send_whole(x, reached.head, connection.taken())
+        return
+    timeouts = route.timeouts or reached.upstream.plan.timeouts
+    client.watch_idle(timeouts.idle, timeouts.total)
+    client.send_head(x, reached.head, connection, transform)
+    await connection.relay(client)
 
 
 async def gathered(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tidegate.engine.clock import Timer
-from tidegate.engine.lanes.http import answer, choose_upstream, upstream_fields
+from tidegate.engine.lanes.http import answer, choose_upstream, upstream_lines
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.sides import ClientSide
 from tidegate.engine.steps import Wait
@@ -140,8 +140,8 @@ async def serve(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Excha
         await place
     try:
         tunnel = WebSocketTunnel(runtime, client)
-        fields = upstream_fields(runtime, upstream, route, x)
-        reached = await reach(runtime, upstream, route, x, fields, None, client, tunnel=tunnel)
+        lines = upstream_lines(runtime, upstream, route, x)
+        reached = await reach(runtime, upstream, route, x, lines, None, client, tunnel=tunnel)
         if reached.head.status != 101:
             reached.connection.tunnel = None
             client.close_after(True)

@@ -17,7 +17,7 @@ from tidegate.engine.upstream.pool import Pool
 from tidegate.engine.upstream.upstream import Upstream
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Fault
-from tidegate.exchange.head import NO_BODY, Fields, ResponseHead
+from tidegate.exchange.head import NO_BODY, ResponseHead
 from tidegate.ports.balancer import Endpoint
 from tidegate.ports.plan import RoutePlan
 from tidegate.rules.retrying import idempotent, may_retry
@@ -54,15 +54,15 @@ async def reach(
     upstream: Upstream,
     route: RoutePlan,
     x: Exchange,
-    fields: Fields,
+    lines: str,
     body: RequestBody | None,
     client: ClientSide | None,
     tunnel: Tunnel | None = None,
     avoid: list[Endpoint] | None = None,
     may_repeat: bool = True,
 ) -> Reached:
-    """The first acceptable answer head, or the last Fault. *fields* are complete but for what differs by attempt.
-    *may_repeat* False: one attempt only (hedges)."""
+    """The first acceptable answer head, or the last Fault. *lines* are the request's fields, but for what differs by
+    attempt. *may_repeat* False: one attempt only (hedges)."""
     plan = upstream.plan
     retry = plan.retry
     tried: list[Endpoint] = avoid if avoid is not None else []
@@ -92,13 +92,13 @@ async def reach(
         try:
             for hook in route.on_attempt:
                 hook(x, number)
-            attempt_fields = fields
+            attempt_lines = lines
             if number > 1:
-                attempt_fields = [*fields, ("x-tidegate-attempt", str(number))]
+                attempt_lines += f"x-tidegate-attempt: {number}\r\n"
             target = upstream.base_paths[endpoint.key] + x.upstream_path
             if x.upstream_query:
                 target += "?" + x.upstream_query
-            head_bytes = encode_request(x.method, target, attempt_fields, body_length)
+            head_bytes = encode_request(x.method, target, attempt_lines, body_length)
             pool: Pool = endpoint.state  # type: ignore[assignment]
             if not fresh:
                 connection = pool.take(now)

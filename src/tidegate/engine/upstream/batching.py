@@ -18,10 +18,11 @@ from tidegate.engine.upstream.attempts import Reached, reach
 from tidegate.engine.upstream.gatherer import Gatherer
 from tidegate.engine.upstream.upstream import Upstream
 from tidegate.exchange.exchange import Exchange
-from tidegate.exchange.fault import IF_IDEMPOTENT, NEVER, UPSTREAM, Fault
-from tidegate.exchange.head import Answer, Fields
+from tidegate.exchange.fault import IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Fault
+from tidegate.exchange.head import Answer
 from tidegate.ports.plan import RoutePlan
 from tidegate.rules.retrying import idempotent
+from tidegate.wire.content_coding import decode
 from tidegate.wire.json_scan import scan
 
 ITEM_LIMIT: Final = 1 << 20
@@ -30,18 +31,28 @@ TYPE: Final = "application/json"
 
 
 class Batch:
-    """Requests that wait to travel together. Mutable state: ``items`` and their ``waits``; ``left`` once sent."""
+    """Requests that wait to travel together. Mutable state: ``items`` and their ``waits``; ``left`` once sent, by
+    ``stepper``."""
 
-    __slots__ = ("fields", "items", "left", "route", "timer", "waits", "x")
+    __slots__ = ("items", "left", "lines", "route", "stepper", "timer", "waits", "x")
 
-    def __init__(self, route: RoutePlan, x: Exchange, fields: Fields) -> None:
+    def __init__(self, route: RoutePlan, x: Exchange, lines: str) -> None:
         self.route = route
         self.x = x
-        self.fields = fields
+        self.lines = lines
         self.items: list[bytes] = []
         self.waits: list[Wait] = []
         self.left = False
         self.timer: Timer | None = None
+        self.stepper: Stepper | None = None
+
+    def drop(self, wait: Wait) -> None:
+        """A client has gone: its item does not travel; once all have gone, nothing does."""
+        if not self.left:
+            place = self.waits.index(wait)
+            del self.waits[place], self.items[place]
+        elif self.stepper is not None and all(other.done for other in self.waits):
+            self.stepper.cancel()
 
 
 async def reach_in_batch(
@@ -49,7 +60,7 @@ async def reach_in_batch(
     upstream: Upstream,
     route: RoutePlan,
     x: Exchange,
-    fields: Fields,
+    lines: str,
     body: RequestBody,
     client: ClientSide,
 ) -> Reached | Answer:
@@ -57,33 +68,43 @@ async def reach_in_batch(
     plan = upstream.plan.batch
     assert plan is not None
     if x.body is None:
+        if x.head.expect_continue and not body.complete and body.received == 0:
+            client.send_continue()
         await body.gather()
-        x.body = body.whole()
+        coding = x.head.index.get("content-encoding")
+        x.body = decode(coding, body.whole(), ITEM_LIMIT) if coding else body.whole()
     scan(x.body, max_size=ITEM_LIMIT)
     tenant = x.identity.tenant if x.identity is not None else ""
     consumer = x.identity.consumer if x.identity is not None else ""
     key = (tenant, consumer, route.name)
     batch = upstream.batches.get(key)
     if batch is None or batch.left:
-        batch = upstream.batches[key] = Batch(route, x, fields)
+        batch = upstream.batches[key] = Batch(route, x, lines)
         batch.timer = Timer(lambda b=batch: send(runtime, upstream, key, b))  # type: ignore[misc]
         if plan.wait < 0.01:
             runtime.loop.call_later(plan.wait, send, runtime, upstream, key, batch)
         else:
             runtime.wheel.set(batch.timer, runtime.clock() + plan.wait)
     wait = Wait(runtime.steps)
+    wait.withdraw = lambda: batch.drop(wait)
     batch.items.append(x.body)
     batch.waits.append(wait)
     if len(batch.items) >= plan.max:
         send(runtime, upstream, key, batch)
     try:
-        item, size = await wait
+        item = await wait
     except Fault as fault:
-        if len(batch.items) > 1 and (fault.retry > NEVER and idempotent(x.method, "idempotency-key" in x.head.index)):
-            body.length = len(x.body)
-            return await reach(runtime, upstream, route, x, fields, body, client)
+        has_key = route.allow_idempotency_key and "idempotency-key" in x.head.index
+        again = fault.retry == NOT_PROCESSED or (fault.retry == IF_IDEMPOTENT and idempotent(x.method, has_key))
+        if len(batch.items) > 1 and again:
+            body.replace(x.body)
+            return await reach(runtime, upstream, route, x, lines, body, client)
         raise
-    x.batched = size
+    first = batch.x
+    x.batched = len(batch.items)
+    x.attempts = first.attempts
+    x.endpoint = first.endpoint
+    x.upstream_status = first.upstream_status
     return Answer(200, [("content-type", TYPE)], item)
 
 
@@ -94,7 +115,9 @@ def send(runtime: Runtime, upstream: Upstream, key: tuple[str, str, str], batch:
     batch.left = True
     if upstream.batches.get(key) is batch:
         del upstream.batches[key]
-    runtime.steps.go(Stepper(runtime.steps, travel(runtime, upstream, batch)))
+    if batch.items:
+        batch.stepper = Stepper(runtime.steps, travel(runtime, upstream, batch))
+        runtime.steps.go(batch.stepper)
 
 
 async def travel(runtime: Runtime, upstream: Upstream, batch: Batch) -> None:
@@ -105,23 +128,24 @@ async def travel(runtime: Runtime, upstream: Upstream, batch: Batch) -> None:
         body.gathering = True
         body.feed(whole)
         body.finish([])
-        fields = [f for f in batch.fields if f[0] not in ("content-type", "content-encoding")]
-        fields.append(("content-type", TYPE))
-        reached = await reach(runtime, upstream, batch.route, batch.x, fields, body, None)
-        kind = "gateway"
+        reached = await reach(runtime, upstream, batch.route, batch.x, batch.lines, body, None)
+        kind = "cancelled"
         try:
             answers = await items_of(reached, len(batch.items))
             kind = ""
+        except Fault:
+            kind = "gateway"
+            raise
         finally:
             if kind:
                 reached.connection.close()
             reached.done(runtime.clock(), kind)
-    except Fault as fault:
+    except Exception as error:
         for wait in batch.waits:
-            wait.fail(fault)
+            wait.fail(error)
         return
     for wait, item in zip(batch.waits, answers, strict=True):
-        wait.complete((item, len(answers)))
+        wait.complete(item)
 
 
 async def items_of(reached: Reached, count: int) -> list[bytes]:

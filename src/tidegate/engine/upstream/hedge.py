@@ -14,7 +14,6 @@ from tidegate.engine.upstream.attempts import Reached, reach
 from tidegate.engine.upstream.upstream import Upstream
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import Fault
-from tidegate.exchange.head import Fields
 from tidegate.ports.balancer import Endpoint
 from tidegate.ports.plan import RoutePlan
 from tidegate.rules.retrying import idempotent
@@ -32,19 +31,19 @@ class Race:
         self.running = 0
         self.last: Fault | None = None
 
-    def enter(self, upstream: Upstream, route: RoutePlan, x: Exchange, fields: Fields, client: ClientSide | None,
+    def enter(self, upstream: Upstream, route: RoutePlan, x: Exchange, lines: str, client: ClientSide | None,
               repeat: bool) -> None:  # fmt: skip
         """One more runner."""
         self.running += 1
-        runner = Stepper(self.runtime.steps, self._run(upstream, route, x, fields, client, repeat))
+        runner = Stepper(self.runtime.steps, self._run(upstream, route, x, lines, client, repeat))
         self.runners.append(runner)
         self.runtime.steps.go(runner)
 
-    async def _run(self, upstream: Upstream, route: RoutePlan, x: Exchange, fields: Fields, client: ClientSide | None,
+    async def _run(self, upstream: Upstream, route: RoutePlan, x: Exchange, lines: str, client: ClientSide | None,
                    repeat: bool) -> None:  # fmt: skip
         try:
             reached = await reach(
-                self.runtime, upstream, route, x, fields, None, client, avoid=self.tried, may_repeat=repeat
+                self.runtime, upstream, route, x, lines, None, client, avoid=self.tried, may_repeat=repeat
             )
         except Fault as fault:
             self.running -= 1
@@ -75,7 +74,7 @@ async def reach_hedged(
     upstream: Upstream,
     route: RoutePlan,
     x: Exchange,
-    fields: Fields,
+    lines: str,
     body: RequestBody | None,
     client: ClientSide | None,
 ) -> Reached:
@@ -84,7 +83,7 @@ async def reach_hedged(
     assert hedging is not None
     delay = hedging.delay()
     if body is not None or delay < 0.0 or not idempotent(x.method, False) or len(upstream.endpoints) < 2:
-        return await reach(runtime, upstream, route, x, fields, body, client)
+        return await reach(runtime, upstream, route, x, lines, body, client)
     hedging.count()
     race = Race(runtime)
 
@@ -95,11 +94,11 @@ async def reach_hedged(
             x.hedged = True
             race.tried = [e for e in upstream.endpoints if e.key == x.endpoint]
             runtime.metrics.add("hedges_total", (upstream.plan.name, "sent"), ("upstream", "result"))
-            race.enter(upstream, route, x, fields, client, False)
+            race.enter(upstream, route, x, lines, client, False)
 
     timer = Timer(hedge)
     runtime.wheel.set(timer, runtime.clock() + delay)
-    race.enter(upstream, route, x, fields, client, True)
+    race.enter(upstream, route, x, lines, client, True)
     try:
         reached: Reached = await race.wait
     finally:

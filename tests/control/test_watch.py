@@ -57,6 +57,7 @@ def test_a_replaced_file_is_reported_and_a_neighbour_is_not(tmp_path: Path) -> N
         async def report() -> None:
             nonlocal reports
             reports += 1
+            watch.note()
             changed.set()
 
         path = tmp_path / "c.yaml"
@@ -90,6 +91,7 @@ def test_what_changes_while_the_config_is_read_is_still_a_change(tmp_path: Path)
         reports: list[str] = []
 
         async def report() -> None:
+            watch.note()
             reports.append("changed")
 
         path = tmp_path / "c.yaml"

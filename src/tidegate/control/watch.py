@@ -58,7 +58,7 @@ def state_of(path: Path) -> State:
 
 
 class Watch:
-    """Calls *changed* after something in the watched files has changed."""
+    """Calls *changed* after something in the watched files has changed; who reads them calls :meth:`note` first."""
 
     def __init__(self, changed: Callable[[], Awaitable[None]]) -> None:
         self.changed = changed
@@ -114,5 +114,4 @@ class Watch:
     async def look(self) -> None:
         """Report a change if there is one."""
         if self.seen != {path: state_of(path) for path in self.files}:
-            self.note()
             await self.changed()

@@ -44,6 +44,8 @@ REPORT: Final = 1.0
 """Seconds between reports (C8.4)."""
 LOOK: Final = 0.02
 """Seconds between two looks at what is still in flight while draining."""
+LAST_REQUEST: Final = 5.0
+"""Seconds idle connections have for one last request after an upgrade; the same as in a stop (S23.5)."""
 FLUSH: Final = 0.1
 """Seconds that aborted exchanges have to settle and to be recorded."""
 STALE: Final = 900.0
@@ -291,6 +293,14 @@ class Worker:
         engine.begin_drain()
         if accept:
             await asyncio.sleep(plan.drain_accept)
+        elif finish > LAST_REQUEST:
+            # New workers have the listeners already, so there is time: a client that has just connected, or keeps its
+            # connection, may send one more request and hears in its answer that the connection ends.
+            for listener in engine.listeners.values():
+                listener.stop()
+            patience = time.monotonic() + LAST_REQUEST
+            while engine.in_flight() and time.monotonic() < patience:
+                await asyncio.sleep(LOOK)
         engine.stop_accepting()
         for opened in self.sockets.values():
             opened.close()

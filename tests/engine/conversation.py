@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from fakes import FakeConsumers, FakeKeySets
-
 from tidegate.engine.downstream.http1_connection import Http1Connection
 from tidegate.engine.engine import Engine
 from tidegate.engine.runtime import Runtime
@@ -185,7 +184,8 @@ class NoLimits:
 
 class House:
     """One engine. ``now`` is monotonic and wall time at once; ``refusing`` maps ``host:port`` to what connecting
-    raises, connecting to one that is ``holding`` takes until it is not; ``defects`` are exceptions no journey should have let out."""
+    raises, and connecting to one in ``holding`` takes until it is not; ``defects`` are exceptions no journey should
+    have let out."""
 
     def __init__(self, routes: Sequence[RoutePlan], upstreams: Sequence[UpstreamPlan] = (), **plan: Any) -> None:
         self.now = 1000.0

@@ -27,7 +27,7 @@ from upstream import PORTS, wait_until_answered
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = Path(os.environ.get("TIDEGATE_INTERPRETED", HERE.parent / "src")).resolve()
-PORT = 19080
+PORT = 28480
 SERVER = "tidegate"
 
 

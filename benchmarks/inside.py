@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 REQUEST = (
-    "GET /service-{n}/api/items?x={n} HTTP/1.1\r\nHost: 127.0.0.1:19080\r\nx-api-key: bench-key-{n:07d}\r\n"
+    "GET /service-{n}/api/items?x={n} HTTP/1.1\r\nHost: 127.0.0.1:28480\r\nx-api-key: bench-key-{n:07d}\r\n"
     "user-agent: wrk\r\naccept: */*\r\n\r\n"
 )
 ROUNDS = 7
@@ -49,7 +49,7 @@ class Transport:
         self.write(b"".join(pieces))
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 19080)}.get(name, default)
+        return {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 28480)}.get(name, default)
 
     def set_write_buffer_limits(self, high: int, low: int) -> None:
         pass
@@ -153,9 +153,14 @@ class Inside:
         self.upstreams_answer()
 
     def upstreams_answer(self) -> None:
-        for peer in self.peers:
-            if peer.state == 1:
-                peer.data_received(self.answer)
+        """Every request that has reached an endpoint is answered; those that waited behind it too."""
+        busy = True
+        while busy:
+            busy = False
+            for peer in self.peers:
+                if peer.state == 1:
+                    busy = True
+                    peer.data_received(self.answer)
 
     async def many(self, count: int, first: int = 0) -> None:
         """So many requests, with a turn of the loop after each fifty: leases are renewed, as in life. ``SystemExit``

@@ -18,7 +18,7 @@ from pathlib import Path
 from measure import PROXY_CORE, pinned, tree
 from upstream import PORTS, wait_until_answered
 
-LISTEN = {"nginx": 19081, "haproxy": 19082, "envoy": 19083}
+LISTEN = {"nginx": 28481, "haproxy": 28482, "envoy": 28483}
 
 
 def program(name: str) -> str | None:

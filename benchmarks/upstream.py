@@ -23,7 +23,7 @@ from typing import cast
 import uvloop
 from measure import LOAD_CORE, pinned
 
-PORTS = (19101, 19102)
+PORTS = (28401, 28402)
 SIZE = 244
 
 

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -29,9 +30,12 @@ START = 15.0
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port below the range that connects draw from: there a socket can meet itself."""
+    while True:
+        number = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, number))
+            return number
 
 
 def until(condition: Callable[[], Any], timeout: float, what: str = "") -> Any:
@@ -65,6 +69,8 @@ class Gateway:
         self.environment = environment or {}
         self.process: subprocess.Popen[bytes] | None = None
         self.log = self.folder / "stderr.log"
+        self.warm = False
+        """Whether every worker has served something, and so opened what it opens once."""
         self.descriptors = 0
         """RLIMIT_NOFILE of the gateway, when it should not be the machine's."""
 
@@ -110,7 +116,8 @@ class Gateway:
         end = time.monotonic() + START
         while True:
             with contextlib.suppress(OSError, TimeoutError):
-                if request(self.admin, target="/readyz", timeout=1).status == 200:
+                ready = request(self.admin, target="/readyz", timeout=1)
+                if ready.status == 200 and len(self.workers()) == self.config["workers"]:
                     return self
             assert self.process is not None and self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, "not ready: " + self.log.read_text()

@@ -409,7 +409,7 @@ async def serve() -> None:
             await writer.drain()
         asyncio.get_running_loop().stop()
 
-    server = await asyncio.start_server(control, "127.0.0.1", 0)
+    server = await asyncio.start_server(control, "127.0.0.1", 0, limit=32 << 20)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -24,13 +24,16 @@ from tidegate.rules.match_route import RouteEntry, build
 
 
 class Socket:
-    """What a paused connection asks the kernel: the TCP state; 1 is ESTABLISHED, 8 CLOSE_WAIT."""
+    """What a connection asks the kernel: the TCP state (1 is ESTABLISHED, 8 CLOSE_WAIT). It has no send queue."""
 
     def __init__(self) -> None:
         self.state = 1
 
     def getsockopt(self, level: int, name: int, size: int) -> bytes:
         return bytes([self.state])
+
+    def fileno(self) -> int:
+        raise OSError
 
 
 class Transport:

@@ -14,6 +14,10 @@ from tidegate.engine.runtime import Runtime
 EXPECTED: Final = 0.1
 LAG: Final = 0.05
 MEMORY: Final = 0.92
+DROWNING: Final = 0.95
+SHED_EACH_LOOK: Final = 100
+"""Canned refusals a tenth of a second: 1,000 a second."""
+
 DESCRIPTORS: Final = 0.90
 KEPT: Final = 20
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -43,8 +47,11 @@ class Guard:
             self.looked = now
             soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             self.full = len(os.listdir("/proc/self/fd")) >= soft * DESCRIPTORS if near(runtime, soft) else False
-            if self.memory_limit and resident() >= self.memory_limit * MEMORY:
+            used = resident() / self.memory_limit if self.memory_limit else 0.0
+            if used >= MEMORY:
                 self.full = True
+            runtime.drowning = used >= DROWNING
+        runtime.shed_left = SHED_EACH_LOOK
         runtime.pressed = self.full or self.lag > LAG
 
 

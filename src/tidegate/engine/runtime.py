@@ -53,6 +53,9 @@ class Runtime:
         self.in_flight = 0
         self.pressed = False
         """The process guard asks for no new connections (S22.9)."""
+        self.drowning = False
+        """Memory is at its end: requests get a canned 503 (S22.9)."""
+        self.shed_left = 0
         self.mean = 0.0
         self.mean_at = 0.0
         self.take_plan(plan)
@@ -81,6 +84,13 @@ class Runtime:
             counts = row.segment.connections()
             self.mean = sum(counts) / self.workers
         return own > self.mean * 1.125 + 1.0
+
+    def may_shed(self) -> bool:
+        """May one more refusal be written out? The guard gives out a hundred each 100 ms (S22.9)."""
+        if self.shed_left <= 0:
+            return False
+        self.shed_left -= 1
+        return True
 
     def working(self, x: Exchange) -> None:
         """Leave a trace of what is worked on, for the supervisor, should this process die of it (S23.6)."""

@@ -53,11 +53,12 @@ class ClientSide(Side):
     def set_deadline(self, when: float) -> None:
         """At *when* the journey is cancelled with ``upstream_timeout`` (moved, not added, by another call)."""
 
-    def watch_idle(self, seconds: float, total: float) -> None:
-        """From now on: *seconds* without a byte from the upstream, or *total* (0: none) in all, cut the answer."""
+    def watch_idle(self, seconds: float, total: float, steady: bool) -> None:
+        """From now on: *seconds* without a byte from the upstream, or *total* (0: none) in all, cut the answer; if
+        *steady*, so does one that falls under the least rate (S15.4)."""
 
-    def heard(self) -> None:
-        """The upstream sent something."""
+    def heard(self, size: int) -> None:
+        """The upstream sent *size* bytes of the body."""
 
     def send_continue(self) -> None:
         """Send a 100 of our own, once, if the client waits for one (S2.13)."""

@@ -6,7 +6,10 @@ sent: one head and one body an exchange. How it ends: by keep-alive, politely (l
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import sys
+import termios
 from typing import Any, Final
 
 from tidegate.engine.clock import NEVER, Timer
@@ -19,6 +22,7 @@ from tidegate.exchange.exchange import Exchange, Peer
 from tidegate.exchange.fault import CLIENT, UPSTREAM, Fault
 from tidegate.exchange.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Fields, RequestHead, ResponseHead
 from tidegate.exchange.record import Record
+from tidegate.rules.hop_headers import response_fields
 from tidegate.wire.http1 import (
     LAST_CHUNK,
     ChunkedDecoder,
@@ -96,7 +100,10 @@ class Http1Connection(ClientSide):
         self.idle = 0.0
         self.total_at = NEVER
         self.heard_at = 0.0
+        self.heard_bytes = 0
+        self.rate_at = NEVER
         self.unsent = 0
+        self.taken_at = 0.0
         self.tunnel: Any = None
         self.shortened = False
         self.finish_on_disconnect = False
@@ -156,6 +163,9 @@ class Http1Connection(ClientSide):
                 except Fault as fault:
                     self._refuse(fault)
                     return
+                if runtime.drowning:
+                    self._shed()
+                    return
                 self._begin(head, data[end:])
                 if self.reading != HEAD:
                     return
@@ -180,6 +190,7 @@ class Http1Connection(ClientSide):
         self.source = None
         self.idle = 0.0
         self.total_at = NEVER
+        self.rate_at = NEVER
         self.shortened = False
         self.finish_on_disconnect = False
         length = head.body_length
@@ -295,10 +306,11 @@ class Http1Connection(ClientSide):
             return
         self.gone = True
         stepper = self.stepper
-        if stepper is not None and not self.finish_on_disconnect:
-            if self.head_sent and self.x is not None:
+        if stepper is not None:
+            if self.x is not None:
                 self.x.end = "cancelled"
-            stepper.cancel()
+            if not self.finish_on_disconnect:
+                stepper.cancel()
 
     # -- what is sent ------------------------------------------------------------------------------------------------
 
@@ -322,8 +334,8 @@ class Http1Connection(ClientSide):
             if x.head.expect_continue:
                 self.send_continue()
         elif head.status in (102, 103):
-            fields = [f for f in head.fields if f[0] not in ("connection", "transfer-encoding", "content-length")]
-            self.transport.write(encode_response(head.status, head.reason, field_lines(fields), NO_BODY, True, 11, ""))
+            lines = field_lines(response_fields(head.fields))
+            self.transport.write(encode_response(head.status, head.reason, lines, NO_BODY, True, 11, ""))
 
     def _will_keep(self, x: Exchange) -> bool:
         """Can another request follow on this connection (S2.11)?"""
@@ -416,6 +428,8 @@ class Http1Connection(ClientSide):
         elif self.framing == NO_BODY:
             data = b""
         if data:
+            if self.x is not None:
+                self.x.bytes_out += len(data)
             self.transport.write(data)
 
     def cut(self) -> None:
@@ -426,23 +440,28 @@ class Http1Connection(ClientSide):
     # -- pressure ------------------------------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """The client reads too slowly: stop the upstream, watch for 30 s (S3.8)."""
+        """The client reads too slowly: stop the upstream, and watch whether the client still takes anything (S3.8)."""
         self.full = True
         if self.tunnel is not None:
             self.tunnel.client_full()
             return
         if self.source is not None:
             self.source.pause_source()
-        self.unsent = self.transport.get_write_buffer_size()
-        self.runtime.wheel.set(self.timer, self.runtime.clock() + self.runtime.plan.limits.stuck_client)
+        self._watch_unsent()
 
     def resume_writing(self) -> None:
         self.full = False
-        self.unsent = 0
+        now = self.runtime.clock()
+        if self.rate_at != NEVER:
+            self.rate_at = now
+            self.heard_bytes = 0
         if self.tunnel is not None:
             self.tunnel.client_drained()
         elif self.source is not None:
             self.source.resume_source()
+        elif self.reading == HEAD:
+            limits = self.runtime.plan.limits
+            self.runtime.wheel.set(self.timer, now + (limits.head_timeout if self.begun else limits.keep_alive))
 
     def pause_source(self) -> None:
         """Read no more from the client. It is deaf now, so its state is asked each 100 ms (S15.8)."""
@@ -478,29 +497,48 @@ class Http1Connection(ClientSide):
     def set_deadline(self, when: float) -> None:
         self.runtime.wheel.set(self.deadline, when)
 
-    def watch_idle(self, seconds: float, total: float) -> None:
+    def watch_idle(self, seconds: float, total: float, steady: bool) -> None:
         now = self.runtime.clock()
         self.idle = seconds
         self.heard_at = now
+        self.heard_bytes = 0
+        if steady:
+            self.rate_at = now
         if total and self.x is not None:
             self.total_at = self.x.started + total
-        self.runtime.wheel.set(self.deadline, min(now + seconds, self.total_at))
+        self._has_stalled(now)
 
-    def heard(self) -> None:
+    def heard(self, size: int) -> None:
         self.heard_at = self.runtime.clock()
+        self.heard_bytes += size
+
+    def _has_stalled(self, now: float) -> bool:
+        """Is the answer body over one of its times (S15.4, S15.5)? If not, the next look is set."""
+        limits = self.runtime.plan.limits
+        window = limits.body_rate_window
+        if now >= self.total_at:
+            return True
+        if self.full:  # the client holds it up, not the upstream
+            self.heard_at = now
+        elif now >= self.heard_at + self.idle:
+            return True
+        elif now >= self.rate_at + window:
+            if self.heard_bytes < limits.body_rate * window:
+                return True
+            self.rate_at = now
+            self.heard_bytes = 0
+        due = min(self.heard_at + self.idle, self.total_at)
+        if not self.full:
+            due = min(due, self.rate_at + window)
+        self.runtime.wheel.set(self.deadline, due)
+        return False
 
     def _on_deadline(self) -> None:
         stepper = self.stepper
         if stepper is None:
             return
-        now = self.runtime.clock()
         if self.idle > 0.0:
-            due = min(self.heard_at + self.idle, self.total_at)
-            if due > now and not self.full:
-                self.runtime.wheel.set(self.deadline, due)
-                return
-            if self.full and self.total_at > now:
-                self.runtime.wheel.set(self.deadline, now + self.idle)
+            if not self._has_stalled(self.runtime.clock()):
                 return
         elif self.head_sent:
             return
@@ -515,8 +553,8 @@ class Http1Connection(ClientSide):
         limits = runtime.plan.limits
         now = self.runtime.clock()
         reading = self.reading
-        if self.full:
-            self._watch_stuck(now)
+        if self.full or (reading == LINGER and self.transport.get_write_buffer_size()):
+            self._look_at_unsent(now)
         elif reading == HEAD:
             if self.buffer:
                 self._refuse(Fault("request_timeout", "The request head came too slowly.", side=CLIENT, close=True))
@@ -541,14 +579,36 @@ class Http1Connection(ClientSide):
         elif reading == LINGER:
             self.transport.abort()
 
-    def _watch_stuck(self, now: float) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        if unsent >= self.unsent:
+    def _watch_unsent(self) -> None:
+        """From now on the client has to take what waits for it."""
+        self.unsent = self._unsent()
+        self.taken_at = self.runtime.clock()
+        limits = self.runtime.plan.limits
+        self.runtime.wheel.set(self.timer, self.taken_at + min(limits.body_rate_window, limits.stuck_client))
+
+    def _look_at_unsent(self, now: float) -> None:
+        """S3.8: nothing taken for 30 s, or something but under 1 KiB/s over 10 s, and the client is cut off."""
+        limits = self.runtime.plan.limits
+        window = limits.body_rate_window
+        unsent = self._unsent()
+        taken = self.unsent - unsent
+        if (taken <= 0 and now - self.taken_at >= limits.stuck_client) or 0 < taken < limits.body_rate * window:
             self.runtime.metrics.add("rejects_total", ("client_stuck",), ("code",))
             self.transport.abort()
             return
+        if taken > 0:
+            self.taken_at = now
         self.unsent = unsent
-        self.runtime.wheel.set(self.timer, now + self.runtime.plan.limits.stuck_client)
+        self.runtime.wheel.set(self.timer, now + min(window, limits.stuck_client))
+
+    def _unsent(self) -> int:
+        """Bytes the client's kernel has not acknowledged: those in our buffer and those in our kernel's."""
+        sock = self.transport.get_extra_info("socket")
+        try:
+            queued = int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
+        except OSError:
+            queued = 0
+        return int(self.transport.get_write_buffer_size()) + queued
 
     # -- how it ends ---------------------------------------------------------------------------------------------------
 
@@ -573,7 +633,7 @@ class Http1Connection(ClientSide):
         if not self.keep_alive:
             clean = self.reading == WAIT and not self.buffer and self.body is None
             if clean:
-                self.transport.close()
+                self._close_out()
             else:
                 self._linger()
             return
@@ -593,7 +653,8 @@ class Http1Connection(ClientSide):
         self.buffer = rest
         if self.paused:
             self.resume_source()
-        self.runtime.wheel.set(self.timer, self.runtime.clock() + self.runtime.plan.limits.keep_alive)
+        if not self.full:
+            self.runtime.wheel.set(self.timer, self.runtime.clock() + self.runtime.plan.limits.keep_alive)
         if rest and not self.parsing:
             self.buffer = b""
             self._read_heads(rest)
@@ -618,6 +679,13 @@ class Http1Connection(ClientSide):
                 sink.write(record)
         self._linger()
 
+    def _shed(self) -> None:
+        """The process drowns: refuse before anything is worked out (S22.9)."""
+        if self.runtime.may_shed():
+            self._refuse(Fault("overloaded", "", reason="shed", retry_after=1.0, close=True))
+        else:
+            self.transport.abort()
+
     def _linger(self) -> None:
         """Close so that the client can still read the answer: half-close, ignore input for up to 1 s."""
         if self.reading == CLOSED:
@@ -626,11 +694,22 @@ class Http1Connection(ClientSide):
         self.buffer = b""
         if self.paused:
             self.resume_source()
+        self.unsent = self.transport.get_write_buffer_size()
+        self.taken_at = self.runtime.clock()
+        if self.transport.is_closing():
+            return
         if self.transport.can_write_eof():
             self.transport.write_eof()
-            self.runtime.wheel.set(self.timer, self.runtime.clock() + LINGER_TIME)
+            self.runtime.wheel.set(self.timer, self.taken_at + LINGER_TIME)
         else:
-            self.transport.close()
+            self._close_out()
+
+    def _close_out(self) -> None:
+        """Close once all is out; who does not take it is cut off (S3.8)."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self.reading = LINGER
+            self._watch_unsent()
 
     def close(self) -> None:
         """Close between requests."""
@@ -659,6 +738,7 @@ class Http1Connection(ClientSide):
         self.deadline.when = NEVER
         rest = self.buffer
         self.buffer = b""
+        self.resume_source()
         return rest
 
     def end_tunnel(self) -> None:
@@ -667,7 +747,7 @@ class Http1Connection(ClientSide):
         self.keep_alive = False
         self.reading = LINGER if self.reading == TUNNEL else self.reading
         if not self.gone and not self.transport.is_closing():
-            self.transport.close()
+            self._close_out()
 
     def __repr__(self) -> str:
         return f"<Http1Connection {READING[self.reading]} {self.requests} requests>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from tidegate.engine.lanes.respond import send_answer
 from tidegate.engine.request_body import RequestBody
@@ -17,11 +17,16 @@ from tidegate.engine.upstream.hedge import reach_hedged
 from tidegate.engine.upstream.upstream import Upstream
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import GATEWAY, Fault
-from tidegate.exchange.head import NO_BODY, Answer
+from tidegate.exchange.head import NO_BODY, Answer, ResponseHead
 from tidegate.ports.plan import FallbackPlan, RoutePlan
 from tidegate.rules.hop_headers import request_text, response_fields, response_text
 from tidegate.wire.content_coding import decode
 from tidegate.wire.http1 import announced_length, field_lines
+
+STREAMS: Final = frozenset(
+    {"text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq",
+     "multipart/x-mixed-replace"}
+)  # fmt: skip
 
 
 async def serve(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, body: RequestBody | None) -> None:
@@ -189,13 +194,21 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
 async def send_on(client: ClientSide, route: RoutePlan, x: Exchange, reached: Reached, transform: Any) -> None:
     """The head, then the body: at once when it has come whole, through the relay otherwise."""
     connection = reached.connection
-    if connection.ended and transform is None:
+    if connection.ended and transform is None and not connection.trailers:
         client.send_whole(x, reached.head, connection.taken())
         return
     timeouts = route.timeouts or reached.upstream.plan.timeouts
-    client.watch_idle(timeouts.idle, timeouts.total)
+    client.watch_idle(timeouts.idle, timeouts.total, not is_stream(reached.head))
     client.send_head(x, reached.head, connection, transform)
     await connection.relay(client)
+
+
+def is_stream(head: ResponseHead) -> bool:
+    """Does the answer come when it comes: events, lines, or what its upstream wants unbuffered (S15.4, S18.17)?"""
+    kind = head.get("content-type")
+    if kind is not None and kind.partition(";")[0].strip().lower() in STREAMS:
+        return True
+    return head.get("x-accel-buffering") == "no"
 
 
 async def gathered(

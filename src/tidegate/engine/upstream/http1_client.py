@@ -148,7 +148,7 @@ class Http1Client(Side):
         elif state == BODY:
             client = self.client
             if client is not None:
-                client.heard()
+                client.heard(len(data))
             self._take_body(data)
         elif state == TUNNEL:
             assert self.tunnel is not None

@@ -13,7 +13,7 @@ from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Answer
 from tidegate.rules.canonical import canonical_host, canonical_path, split_target
 from tidegate.rules.forwarded import client_address
-from tidegate.rules.hop_headers import check_loop
+from tidegate.rules.hop_headers import check_loop, nominated
 from tidegate.rules.request_id import is_good_request_id
 from tidegate.rules.trace_context import RANDOM_SIZE, TraceContext, continue_trace
 
@@ -51,6 +51,8 @@ def arrive(runtime: Runtime, x: Exchange, merge_slashes: bool) -> tuple[int, Ans
                         side=CLIENT, close=True)  # fmt: skip
     elif authority:
         x.host, x.port = canonical_host(authority)
+    if "connection" in index:
+        nominated(index["connection"], runtime.hop_rules.identity)  # S4.2: refused before anybody looks at credentials
     if "via" in index:
         check_loop(index["via"], runtime.plan.name)
     if raw_path == "*":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import Any, Final
 
+from tidegate.engine.clock import Timer
 from tidegate.engine.downstream.listener import Listener
 from tidegate.engine.guard import Guard
 from tidegate.engine.lanes.copies import Copies
+from tidegate.engine.lanes.tunnel import GOING_AWAY
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.segment import Segment
 from tidegate.engine.steps import Wait
@@ -165,14 +168,18 @@ class Engine:
         if self.runtime is not None:
             self.runtime.draining = True
 
-    def stop_accepting(self) -> None:
-        """Take what waits on the listeners, then leave them; idle connections close, tunnels are told."""
+    def stop_accepting(self, code: int = GOING_AWAY) -> None:
+        """Take what waits on the listeners, then leave them; idle connections close. Tunnels are told *code* (1001, or
+        1012 when another worker takes over), spread over half of the drain so that their clients do not all come back
+        at once."""
         for listener in self.listeners.values():
             listener.stop()
         if self.runtime is not None:
             self.runtime.loop.call_later(0.2, self._close_idle)
+            spread = self.runtime.plan.drain_finish / 2.0
             for tunnel in list(self.runtime.tunnels):
-                tunnel.go_away()
+                timer = Timer(partial(tunnel.go_away, code))
+                self.runtime.wheel.set(timer, self.tools.clock() + spread * self.runtime.random.random())
 
     def _close_idle(self) -> None:
         if self.runtime is not None:

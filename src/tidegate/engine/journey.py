@@ -11,7 +11,7 @@ from tidegate.engine.lanes import tunnel as tunnel_lane
 from tidegate.engine.lanes.respond import redirect_answer, respond_head, send_answer
 from tidegate.engine.recording import record_of
 from tidegate.engine.request_body import RequestBody, too_large
-from tidegate.engine.runtime import Runtime
+from tidegate.engine.runtime import Runtime, work_of
 from tidegate.engine.sides import ClientSide
 from tidegate.engine.steps import Cancelled, in_task
 from tidegate.exchange.exchange import Exchange
@@ -35,6 +35,8 @@ async def journey(
     try:
         try:
             flags, own = arrive(runtime, x, merge_slashes)
+            if runtime.refused and work_of(x) in runtime.refused:
+                raise Fault("quarantined", "This request has ended workers before.", retry_after=60.0)
             if own is not None:
                 send_answer(client, x, None, own)
                 return
@@ -69,6 +71,7 @@ async def journey(
                           or (flags & PATH_PARAMS and not route.path_params)):  # fmt: skip
                 raise Fault("ambiguous_path", "The path holds an encoded slash or path parameters.", side=CLIENT)
             if body is not None:
+                body.forward_trailers = route.request_trailers
                 body.limit = route.body_limit
                 if body.length > route.body_limit or body.received > route.body_limit:
                     raise too_large()
@@ -101,6 +104,8 @@ async def journey(
                     refund(x)
                     send_answer(client, x, route, answer)
                     return
+            if "x-tidegate-debug" in index:
+                x.debug = x.identity is not None and plan.debug_scope in x.identity.scopes
             lane = route.lane
             if lane == "http":
                 if x.head.upgrade:

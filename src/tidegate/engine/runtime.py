@@ -96,7 +96,7 @@ class Runtime:
         """Leave a trace of what is worked on, for the supervisor, should this process die of it (S23.6)."""
         row = self.row
         if row is not None:
-            row.set_working_on(hash((x.method, x.head.target)) & 0x7FFFFFFFFFFFFFFF)
+            row.set_working_on(work_of(x))
 
     def rested(self) -> None:
         """Nothing is worked on."""
@@ -112,3 +112,8 @@ class Runtime:
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         self.tools.spawn(work)
+
+
+def work_of(x: Exchange) -> int:
+    """What the supervisor charges when a worker dies of *x* (S23.6); the same in all workers of one supervisor."""
+    return hash((x.method, x.head.target)) & 0x7FFFFFFFFFFFFFFF

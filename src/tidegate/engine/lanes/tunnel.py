@@ -20,11 +20,15 @@ from tidegate.rules.hop_headers import response_fields
 from tidegate.wire.websocket import FrameWatch, close_frame
 
 IDLE: Final = 300.0
+FLUSH: Final = 5.0
+"""Seconds an upstream has to take the last bytes of a tunnel."""
+
 GOING_AWAY: Final = 1001
 
 
 class WebSocketTunnel(Tunnel):
-    """Two transports joined. Mutable state: one ``FrameWatch`` a direction, ``heard_at``, and ``over`` once ended."""
+    """Two transports joined. Mutable state: one ``FrameWatch`` a direction, ``heard_at``, ``leaving`` the close code of
+    a gateway that stops and which sides have been ``told``, and ``over`` once ended."""
 
     def __init__(self, runtime: Runtime, client: Any) -> None:
         self.runtime = runtime
@@ -38,6 +42,9 @@ class WebSocketTunnel(Tunnel):
         self.timer = Timer(self._on_idle)
         self.bytes_up = 0
         self.bytes_down = 0
+        self.leaving = 0
+        self.told_client = False
+        self.told_upstream = False
 
     def join(self, x: Exchange, connection: Http1Client, head: ResponseHead) -> None:
         """The upstream has said 101: pass it on, then everything that waited on either side."""
@@ -52,22 +59,32 @@ class WebSocketTunnel(Tunnel):
 
     def from_client(self, data: bytes) -> None:
         self.heard_at = self.runtime.clock()
+        if self.told_upstream:
+            return
+        between = self.up.at_boundary
         code = self.up.feed(data)
         if code:
-            self._refuse(code)
+            self._refuse(code, between, self.down.at_boundary)
             return
         self.bytes_up += len(data)
         if self.connection is not None:
             self.connection.transport.write(data)
+        if self.leaving:
+            self._say_goodbye()
 
     def from_upstream(self, data: bytes) -> None:
         self.heard_at = self.runtime.clock()
+        if self.told_client:
+            return
+        between = self.down.at_boundary
         code = self.down.feed(data)
         if code:
-            self._refuse(code)
+            self._refuse(code, self.up.at_boundary, between)
             return
         self.bytes_down += len(data)
         self.client.transport.write(data)
+        if self.leaving:
+            self._say_goodbye()
 
     def client_full(self) -> None:
         if self.connection is not None:
@@ -95,16 +112,35 @@ class WebSocketTunnel(Tunnel):
         self.shut()
 
     def go_away(self, code: int = GOING_AWAY) -> None:
-        """The gateway stops: tell both (S23.5)."""
-        self._refuse(code)
+        """The gateway stops: tell each side as soon as no frame is under way to it (S23.5)."""
+        self.leaving = code
+        self._say_goodbye()
 
-    def _refuse(self, code: int) -> None:
+    def _say_goodbye(self) -> None:
+        if not self.told_upstream and self.up.at_boundary:
+            self._tell_upstream(self.leaving)
+        if not self.told_client and self.down.at_boundary:
+            self._tell_client(self.leaving)
+        if self.told_client and self.told_upstream:
+            self.shut()
+
+    def _tell_upstream(self, code: int) -> None:
+        self.told_upstream = True
         connection = self.connection
         if connection is not None and not connection.transport.is_closing():
-            connection.transport.write(close_frame(code, True))
-            connection.transport.close()
+            connection.transport.write(close_frame(code, True, self.runtime.random.randbytes(4)))
+
+    def _tell_client(self, code: int) -> None:
+        self.told_client = True
         if not self.client.gone:
             self.client.transport.write(close_frame(code, False))
+
+    def _refuse(self, code: int, tell_upstream: bool, tell_client: bool) -> None:
+        """End with *code*, told to those sides that are between two frames (S18.16)."""
+        if tell_upstream and not self.told_upstream:
+            self._tell_upstream(code)
+        if tell_client and not self.told_client:
+            self._tell_client(code)
         self.shut()
 
     def _on_idle(self) -> None:
@@ -116,16 +152,16 @@ class WebSocketTunnel(Tunnel):
             self.shut()
 
     def shut(self) -> None:
-        """Close what is still open on both sides, once."""
+        """Close what is still open on both sides, once; what has been written still goes out."""
         connection = self.connection
         self.connection = None
         self.timer.when = float("inf")
         if connection is not None:
             connection.tunnel = None
-            if connection.transport.is_closing():
-                connection.close()
-            else:
-                connection.finish_and_close()
+            connection.finish_and_close()
+            if connection.transport.get_write_buffer_size():
+                last = Timer(connection.transport.abort)
+                self.runtime.wheel.set(last, self.runtime.clock() + FLUSH)
         self.client.end_tunnel()
         self.over.complete(None)
 
@@ -175,5 +211,5 @@ async def through(
         runtime.tunnels.discard(tunnel)
         x.bytes_in = tunnel.bytes_up
         x.bytes_out += tunnel.bytes_down
-        reached.connection.close()
+        tunnel.shut()
         reached.done(runtime.clock(), "ok")

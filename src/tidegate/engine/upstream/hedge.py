@@ -13,7 +13,6 @@ from tidegate.engine.steps import Stepper, Wait
 from tidegate.engine.upstream.attempts import Reached, reach
 from tidegate.engine.upstream.upstream import Upstream
 from tidegate.exchange.exchange import Exchange
-from tidegate.exchange.fault import Fault
 from tidegate.ports.balancer import Endpoint
 from tidegate.ports.plan import RoutePlan
 from tidegate.rules.retrying import idempotent
@@ -29,7 +28,6 @@ class Race:
         self.runners: list[Stepper] = []
         self.tried: list[Endpoint] = []
         self.running = 0
-        self.last: Fault | None = None
 
     def enter(self, upstream: Upstream, route: RoutePlan, x: Exchange, lines: str, client: ClientSide | None,
               repeat: bool) -> None:  # fmt: skip
@@ -45,11 +43,10 @@ class Race:
             reached = await reach(
                 self.runtime, upstream, route, x, lines, None, client, avoid=self.tried, may_repeat=repeat
             )
-        except Fault as fault:
+        except Exception as error:
             self.running -= 1
-            self.last = fault
             if self.running == 0:
-                self.wait.fail(fault)
+                self.wait.fail(error)
             return
         self.running -= 1
         if self.wait.done:

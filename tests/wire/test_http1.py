@@ -21,6 +21,7 @@ from tidegate.wire.http1 import (
     parse_request,
     parse_response,
     scan_partial,
+    scan_partial_answer,
 )
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"})
@@ -482,6 +483,27 @@ def test_too_much_is_431_however_it_comes(raw: bytes) -> None:
             if end >= 0:
                 parse_request(raw[:end], limits, METHODS)
             checked = scan_partial(raw[:size], limits, METHODS, checked)
+
+
+# -- an unfinished answer ---------------------------------------------------------------------------------------------
+
+
+def test_an_unfinished_answer_that_may_still_become_one_is_waited_for() -> None:
+    whole = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 2\r\n\r\n"
+    for size in range(1, len(whole)):
+        scan_partial_answer(whole[:size], HeadLimits())
+
+
+@pytest.mark.parametrize(
+    "bytes_",
+    [b"\x00\x9f\xee", b"H1", b"SSH-2.0-x", b"HTTP/2", b"HTTP/1.1" + b" " * 9000, b"HTTP/1.1 2000 Odd\r\n",
+     b"HTTP/1.1 200 OK\r\nBad Name: 1\r\n", b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n", b"HTTP/1.1 200 OK\r\n folded\r\n"],
+)  # fmt: skip
+def test_an_answer_is_refused_when_its_bad_byte_is_read_and_not_at_a_timeout(bytes_: bytes) -> None:
+    """S2.15, RELIABILITY P1 and P9, UP-garbage"""
+    with pytest.raises(Fault) as caught:
+        scan_partial_answer(bytes_, HeadLimits())
+    assert (caught.value.code, caught.value.reason) == ("bad_upstream", "protocol")
 
 
 # -- an unfinished head -----------------------------------------------------------------------------------------------

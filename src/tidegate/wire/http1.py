@@ -47,6 +47,7 @@ __all__ = [
     "parse_request",
     "parse_response",
     "scan_partial",
+    "scan_partial_answer",
 ]
 
 _REQUEST_LINE: Final = re.compile(rf"({TOKEN}{{1,32}}+) ([!-~]++) (HTTP/[0-9]\.[0-9])").fullmatch
@@ -375,6 +376,22 @@ def parse_response(head: bytes | bytearray, request_method: str, limits: HeadLim
     elif length == UNTIL_CLOSE:
         keep_alive = False
     return ResponseHead(status, reason or "", known.fields, length, version, keep_alive, known.memo)
+
+
+def scan_partial_answer(buffered: bytes, limits: HeadLimits) -> None:
+    """Refuse an unfinished answer head as soon as it can no longer become a valid one: when the bad byte is read, not
+    at a timeout. Raises what :func:`parse_response` would."""
+    end = buffered.find(b"\r\n")
+    if end < 0:
+        if buffered[:7] != b"HTTP/1."[: len(buffered)] or len(buffered) > limits.request_line:
+            raise _broken("The status line is malformed.")
+        return
+    if _STATUS_LINE(buffered[:end].decode("latin-1")) is None:
+        raise _broken("The status line is malformed.")
+    try:
+        check_partial(buffered[end + 2 :].decode("latin-1"))
+    except Fault as fault:
+        raise _broken(fault.detail) from None
 
 
 def _read_answer_block(text: str, version: int, limits: HeadLimits) -> FieldBlock:

@@ -13,7 +13,15 @@ from tidegate.engine.sides import ClientSide, Side
 from tidegate.engine.steps import Steps, Wait
 from tidegate.exchange.fault import IF_IDEMPOTENT, NEVER, NOT_PROCESSED, UPSTREAM, Fault
 from tidegate.exchange.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Fields, ResponseHead
-from tidegate.wire.http1 import LAST_CHUNK, ChunkedDecoder, HeadLimits, encode_chunk, encode_trailers, parse_response
+from tidegate.wire.http1 import (
+    LAST_CHUNK,
+    ChunkedDecoder,
+    HeadLimits,
+    encode_chunk,
+    encode_trailers,
+    parse_response,
+    scan_partial_answer,
+)
 
 IDLE: Final = 0
 HEAD: Final = 1
@@ -168,6 +176,11 @@ class Http1Client(Side):
                     self.fail(_bad("The upstream's head is too large."))
                     return
                 self.buffer = buffer
+                if buffer:
+                    try:
+                        scan_partial_answer(buffer, self.limits)
+                    except Fault as fault:
+                        self.fail(fault)
                 return
             try:
                 head = parse_response(buffer[: end + 4], self.method, self.limits)

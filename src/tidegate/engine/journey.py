@@ -127,17 +127,19 @@ async def journey(
                 client.close_after(fault.close)
                 send_answer(client, x, route, problem(fault, x.request_id, x.trace_id, plan.name))
     except Cancelled:
-        refund(x)
         x.end = "cancelled"
         x.code, x.flag = "client_closed", "DC"
         if not client.head_sent:
             x.status = 499
     except Exception as error:
-        # A defect of ours or of a part: a typed answer for the client, the traceback for the log, and on it goes.
-        runtime.report(error)
         refund(x)
-        defect = Fault("upstream_unavailable", "The gateway could not serve this request.", reason="internal",
-                      retry_after=1.0)  # fmt: skip
+        if isinstance(error, Fault):
+            defect = error  # a hook on the answer's way out refused our own answer (S10.2)
+        else:
+            # A defect of ours or of a part: a typed answer for the client, the traceback for the log, on it goes.
+            runtime.report(error)
+            defect = Fault("upstream_unavailable", "The gateway could not serve this request.", reason="internal",
+                          retry_after=1.0)  # fmt: skip
         note_fault(runtime, x, defect)
         if client.head_sent:
             x.end = "cut"
@@ -180,10 +182,12 @@ async def settle(runtime: Runtime, hook: HookPlan, verdict: Any) -> Any:
 
 
 def refund(x: Exchange) -> None:
-    """Undo the charges of stages before the one that refused (S9.7)."""
+    """Undo the charges of stages before the one that refused (S9.7). What an upstream was asked for is paid for, and so
+    is what a client asked for and then left: else leaving early would be a way around every limit."""
     if x.refunds is not None:
-        for undo in reversed(x.refunds):
-            undo()
+        if x.attempts == 0:
+            for undo in reversed(x.refunds):
+                undo()
         x.refunds = None
 
 

@@ -76,7 +76,6 @@ async def reach(
     upstream.budget.count(runtime.clock())
     while True:
         number += 1
-        x.attempts += 1
         now = runtime.clock()
         permit = upstream.breaker.permit(now, draw())
         fault: Fault | None = None
@@ -89,6 +88,7 @@ async def reach(
             raise
         health = upstream.health
         health.started(endpoint)
+        x.attempts += 1
         try:
             for hook in route.on_attempt:
                 hook(x, number)
@@ -223,12 +223,12 @@ def pick(runtime: Runtime, upstream: Upstream, x: Exchange, tried: list[Endpoint
 
 
 def failure_kind(fault: Fault) -> str:
-    """What ``Health.ended`` is told of a fault."""
+    """What ``Health.ended`` is told of a fault: nothing, when it was the client's, ours, or the client's own hurry."""
     if fault.reason in CONNECT_REASONS:
         return "connect"
-    if fault.side == UPSTREAM:
-        return "cancelled" if fault.reason == "stale_connection" else "gateway"
-    return "client"
+    if fault.side != UPSTREAM or fault.reason == "stale_connection" or fault.code == "deadline_exceeded":
+        return "cancelled"
+    return "gateway"
 
 
 def counts_as_failure(ranges: tuple[tuple[int, int], ...], status: int) -> bool:

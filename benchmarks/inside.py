@@ -80,6 +80,8 @@ class Inside:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.waited = 0
+        """Requests that were not answered within their own call."""
 
     async def start(self) -> None:
         from tidegate.assembly import generation
@@ -163,23 +165,29 @@ class Inside:
                     peer.data_received(self.answer)
 
     async def many(self, count: int, first: int = 0) -> None:
-        """So many requests, with a turn of the loop after each fifty: leases are renewed, as in life. ``SystemExit``
-        when a request was not answered with 200."""
-        wanted = self.transport.answers + count
-        for begun in range(first, first + count, 50):
-            for number in range(begun, min(begun + 50, first + count)):
-                self.one(number)
-            await asyncio.sleep(0)
-            self.limits.tick(time.monotonic())
+        """So many requests, one after the other, with a turn of the loop after each fifty. One that has to wait, as for
+        a lease of its limit, is waited for. ``SystemExit`` when one is not answered with 200."""
+        wanted = self.transport.answers
+        for number in range(first, first + count):
+            self.one(number)
+            wanted += 1
+            if self.transport.answers != wanted:
+                await self.settle(wanted)
+            elif number % 50 == 49:
+                await asyncio.sleep(0)
+                self.limits.tick(time.monotonic())
+        if self.transport.wrong:
+            raise SystemExit(f"the engine answered {self.transport.wrong!r}")
+
+    async def settle(self, wanted: int) -> None:
+        """Turn the loop until so many answers have come."""
+        self.waited += 1
+        for pause in (*[0.0] * 20, *[0.001] * 1000):
+            await asyncio.sleep(pause)
             self.upstreams_answer()
-        tries = 0
-        while self.transport.answers < wanted and tries < 1000:
-            tries += 1
-            await asyncio.sleep(0.001)
-            self.upstreams_answer()
-        if self.transport.answers != wanted or self.transport.wrong:
-            missing = wanted - self.transport.answers
-            raise SystemExit(f"{missing} answers are missing; not 200 was {self.transport.wrong!r}")
+            if self.transport.answers == wanted:
+                return
+        raise SystemExit("a request was never answered")
 
     def fresh(self) -> None:
         """Connections that could go on for ever are as new."""

@@ -73,6 +73,9 @@ class Client(asyncio.Protocol):
         self.status = ""
         self.begun = False
         self.keep = True
+        self.chunked = False
+        self.tail = b""
+        """The latest bytes of a chunked answer."""
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,7 +85,8 @@ class Client(asyncio.Protocol):
         assert self.transport is not None
         self.due = due
         self.missing = -1
-        self.begun = False
+        self.begun = self.chunked = False
+        self.tail = b""
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -94,16 +98,25 @@ class Client(asyncio.Protocol):
                 return
             head = self.buffer[:end].lower()
             self.status = head[9:12].decode()
+            self.keep = b"\r\nconnection: close" not in head
             at = head.find(b"\r\ncontent-length:")
-            if at < 0:
+            if at >= 0:
+                length = int(head[at + 17 :].split(b"\r\n", 1)[0])
+                self.missing = length - (len(self.buffer) - end - 4)
+            elif b"\r\ntransfer-encoding: chunked" in head:
+                self.chunked = True
+                self.missing = 1
+                data = self.buffer[end + 2 :]
+            self.buffer = b""
+            if at < 0 and not self.chunked:
                 self.finish("no length")
                 return
-            length = int(head[at + 17 :].split(b"\r\n", 1)[0])
-            self.keep = b"\r\nconnection: close" not in head
-            self.missing = length - (len(self.buffer) - end - 4)
-            self.buffer = b""
-        else:
+        elif not self.chunked:
             self.missing -= len(data)
+        if self.chunked:
+            # One answer at a time comes here, so its last chunk is the last thing in it.
+            self.tail = (self.tail + data)[-7:]
+            self.missing = int(self.tail != b"\r\n0\r\n\r\n")
         if self.missing == 0:
             self.finish(self.status)
         elif self.missing < 0:

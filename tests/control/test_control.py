@@ -134,6 +134,26 @@ def test_a_bad_config_ends_a_start_with_78_and_every_problem(tmp_path: Path) -> 
     assert "c.yaml:7: nonsense" in str(refused.value) and "c.yaml:8: more" in str(refused.value)
 
 
+def test_what_is_unwise_in_a_config_is_said_once_on_the_program_log(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """CF-env-missing: a secret that everybody can read."""
+    secret = folder / "secret"
+    secret.write_text("a-key-of-somebody")
+    secret.chmod(0o644)
+    config = CONFIG + 'consumers: [{name: c, keys: ["${file:secret}"]}]\n'
+    (folder / "c.yaml").write_text(config)
+
+    async def scene(house: House) -> None:
+        (folder / "c.yaml").write_text(config.replace("204", "205"))
+        assert (await house.control.reload("test")).result == "applied"
+
+    play(folder, scene)
+    said = capfd.readouterr().err
+    assert said.count("can be read by every user of this machine") == 1
+    assert "warning: " in said and "a-key-of-somebody" not in said
+
+
 def test_an_address_that_cannot_be_opened_ends_a_start_with_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(House, "refuse", "cannot listen on x", raising=False)
     original = House.__init__

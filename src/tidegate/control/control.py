@@ -241,8 +241,12 @@ class Control:
         self.book.open_routes = [route.name for route in plan.routes if route.open]
         checked = self.generations.checked
         if checked is not None:
+            known = self.book.warnings
             self.book.warnings = [str(warning) for warning in checked.warnings]
             self.book.warnings += self._unchanged(checked)
+            for warning in self.book.warnings:
+                if warning not in known:
+                    say(f"warning: {warning}")
             if self.door is not None:
                 self.door.token = self._admin_token()
             elif self.servers:

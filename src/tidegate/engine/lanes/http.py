@@ -89,6 +89,7 @@ async def serve_from(
         if plan.batch is not None and x.path == plan.batch.path:
             x.set_field("content-type", BATCH_TYPE)
             x.remove_field("content-encoding")
+            x.remove_field("expect")
         lines = upstream_lines(runtime, upstream, route, x)
         if plan.batch is not None and x.method == "POST" and x.path == plan.batch.path and body is not None:
             reached: Reached | Answer = await reach_in_batch(runtime, upstream, route, x, lines, body, client)

@@ -27,6 +27,9 @@ routes:
 """
 
 
+SLOTS_FILE = "data/authority/slots.json"
+
+
 class House:
     """One worker with its folder, its supervisor's channel and its control's link, all played by the test."""
 
@@ -115,6 +118,17 @@ def test_it_says_ready_serves_beats_and_drains_to_exit_0(tmp_path: Path) -> None
         assert parcel is not None and parcel.message == {"kind": "ready", "generation": 1}
         assert (await house.get()).startswith(b"HTTP/1.1 200")
         assert house.segment.heartbeats()[0] > 0
+
+    assert play(tmp_path, scene, drain) == 0
+
+
+def test_it_knows_the_places_of_endpoints_before_control_tells_them(tmp_path: Path) -> None:
+    (tmp_path / "data" / "authority").mkdir(parents=True)
+    (tmp_path / SLOTS_FILE).write_text('{"endpoints": {"a 192.0.2.1:81": 3}, "upstreams": {"a": 1}}')
+
+    async def scene(house: House, worker: Worker) -> None:
+        assert worker.engine is not None
+        assert worker.engine.slots == {"a": 1, "a|192.0.2.1:81": 3}
 
     assert play(tmp_path, scene, drain) == 0
 

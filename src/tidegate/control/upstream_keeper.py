@@ -78,10 +78,7 @@ class UpstreamKeeper:
 
     def slots(self) -> dict[str, int]:
         """``<upstream>`` and ``<upstream>|<address:port>`` → place, as the engine reads it."""
-        found = self.upstream_slots.export_slots()
-        for key, slot in self.endpoint_slots.export_slots().items():
-            found["|".join(key.rsplit(" ", 1))] = slot
-        return found
+        return for_engine(self.endpoint_slots.export_slots(), self.upstream_slots.export_slots())
 
     def missing(self) -> str:
         """What readiness waits for (S23.4)."""
@@ -96,10 +93,31 @@ class UpstreamKeeper:
         self.folder.replace(SLOTS, json.dumps(state).encode())
 
     def _recall_slots(self) -> None:
-        try:
-            state = json.loads((self.folder.path / SLOTS).read_bytes())
-            self.endpoint_slots.import_slots(dict(state["endpoints"]))
-            self.upstream_slots.import_slots(dict(state["upstreams"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            # No file, or none of ours: workers and control start from nothing together.
-            return
+        endpoints, upstreams = read_slots(self.folder)
+        self.endpoint_slots.import_slots(endpoints)
+        self.upstream_slots.import_slots(upstreams)
+
+
+def kept_slots(folder: DataFolder) -> dict[str, int]:
+    """The places as control last kept them, for a worker that is born while control is not there (C8.5)."""
+    return for_engine(*read_slots(folder))
+
+
+def read_slots(folder: DataFolder) -> tuple[dict[str, int], dict[str, int]]:
+    """Places of endpoints and of upstreams; none when there is no file, or none of ours."""
+    try:
+        state = json.loads((folder.path / SLOTS).read_bytes())
+        endpoints, upstreams = dict(state["endpoints"]), dict(state["upstreams"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, {}
+    if not all(type(slot) is int for slot in (*endpoints.values(), *upstreams.values())):
+        return {}, {}
+    return endpoints, upstreams
+
+
+def for_engine(endpoints: dict[str, int], upstreams: dict[str, int]) -> dict[str, int]:
+    """Both kinds of places under the names the engine knows them by."""
+    found = dict(upstreams)
+    for key, slot in endpoints.items():
+        found["|".join(key.rsplit(" ", 1))] = slot
+    return found

@@ -29,6 +29,7 @@ from tidegate.control.data_folder import DataFolder, FolderError
 from tidegate.control.link import LinkClient, Message
 from tidegate.control.listening import adopt
 from tidegate.control.node_secrets import load_peppers
+from tidegate.control.upstream_keeper import kept_slots
 from tidegate.engine.engine import Engine
 from tidegate.engine.segment import Segment
 from tidegate.engine.steps import Wait
@@ -154,6 +155,8 @@ class Worker:
         callers = await self._read_consumers(built)
         self.engine = Engine(self.tools, self.birth.segment, self.birth.row, self.birth.workers)
         self.consumers.configure(callers)
+        # Control tells them too, but may be away just now: without them no endpoint would count as checked.
+        self.engine.set_slots(kept_slots(self.birth.folder))
         await self.engine.start(built.plan, self._listeners(built))
         self.built = built
         self.generation = self.wanted

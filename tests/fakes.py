@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def exchange(
 
 def finish(result: Any) -> Any:
     """What a hook came to: *result* itself, or what its coroutine returns when no fake makes it wait."""
-    if not inspect.iscoroutine(result):
+    if not hasattr(result, "send"):  # a compiled coroutine is none to inspect
         return result
     try:
         result.send(None)

@@ -198,14 +198,12 @@ class House:
         self.holding: set[str] = set()
         self.sink = Kept()
         self.loop = Loop(self)
+        self.defects: list[BaseException] = []
         self.tools = EngineTools(
             loop=self.loop, config_folder=Path(), data_folder=Path("/nonexistent"), consumers=FakeConsumers(),
             limits=NoLimits(), key_sets=FakeKeySets(), clock=lambda: self.now, wall=lambda: self.now + 1_700_000_000.0,
+            report=self.defects.append,
         )  # fmt: skip
-        self.defects: list[BaseException] = []
-        self.tools.report = self.defects.append  # type: ignore[method-assign]
-        self.tools.steps.report = self.defects.append
-        self.tools.wheel.report = self.defects.append
         self.engine = Engine(self.tools, None, 0, 1)
         entries = [
             RouteEntry(route, route.name, route.prefix, "prefix", (), frozenset(), (), (), number)

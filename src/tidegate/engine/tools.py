@@ -47,6 +47,7 @@ class EngineTools:
         key_sets: KeySets,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        report: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.loop = loop
         self.clock = clock
@@ -57,6 +58,8 @@ class EngineTools:
         self.limits = limits
         self.key_sets = key_sets
         self.random = Random(int.from_bytes(os.urandom(16), "big"))
+        self.told = report
+        """Told about defects in place of the program log."""
         self.steps = Steps(self.report)
         self.wheel = Wheel(self.steps, clock(), self.report)
         self.metrics = Metrics()
@@ -91,6 +94,9 @@ class EngineTools:
 
     def report(self, error: BaseException) -> None:
         """A defect: its traceback goes to the program log, never to a client."""
+        if self.told is not None:
+            self.told(error)
+            return
         text = "".join(traceback.format_exception(error))
         self.log("error", "defect", error=type(error).__name__, where=text[-4000:])
 

@@ -149,3 +149,17 @@ def test_an_interrupt_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cli, "app", interrupted)
     assert cli.run(["run"]) == 130
+
+
+def test_method_and_url_are_words_not_options(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = said(capsys, "explain", "--help")
+    assert "METHOD URL" in out and "--method" not in out and "--url" not in out
+    assert said(capsys, "explain", "--method", "GET", "/", "-c", EXAMPLE)[0] == 2
+
+
+def test_the_demo_names_every_port_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    from tidegate.control import demo
+
+    _, out, _ = said(capsys, "demo", "--help")
+    ports = [int(address.rpartition(":")[2]) for address in (demo.GATEWAY, demo.ADMIN)] + list(demo.PORTS)
+    assert [port for port in ports if str(port) not in out] == []

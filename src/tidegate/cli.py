@@ -37,7 +37,7 @@ First steps:
 - `tidegate check` says what is wrong with it, and where
 - `tidegate run` serves it
 
-Every verb takes `-c FILE`; without it, it is `./tidegate.yaml`. `tidegate VERB --help` has examples.
+Verbs that read a config take `-c FILE`; without it, it is `./tidegate.yaml`. `tidegate VERB --help` has examples.
 """,
 )
 
@@ -91,7 +91,9 @@ def run_(
 
 @app.command(sort_key=2)
 def check(
-    *, config: Config = None, quiet: Annotated[bool, Parameter(name=["-q", "--quiet"], negative="")] = False
+    *,
+    config: Config = None,
+    quiet: Annotated[bool, Parameter(name=["-q", "--quiet"], negative="", show_default=False)] = False,
 ) -> int:
     """Say whether a config is good, and what it comes to.
 
@@ -125,6 +127,7 @@ def check(
 def explain(
     method: str,
     url: str,
+    /,
     *,
     header: Annotated[list[str] | None, Parameter(name=["-H", "--header"], negative="")] = None,
     config: Config = None,
@@ -217,7 +220,8 @@ def init(file: Path = DEFAULT, /) -> int:
 def demo() -> int:
     """Run a gateway in front of small services of its own, and print what to try. Ctrl-C ends everything.
 
-    Uses 127.0.0.1:8080 for traffic, 127.0.0.1:9080 for the admin API and a temporary folder, nothing else.
+    Uses 127.0.0.1:8080 for traffic, 127.0.0.1:9080 for the admin API, the ports 8091 and 8092 for the services and a
+    temporary folder, nothing else.
 
     For example:
 

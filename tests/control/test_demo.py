@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,10 +110,13 @@ def test_lengths_of_frames() -> None:
 
 
 def test_children_are_ended_the_last_first() -> None:
-    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
-    children = [subprocess.Popen(sleeper, stderr=subprocess.DEVNULL) for _ in range(2)]
+    sleep = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print(flush=True); time.sleep(60)"
+    children = [subprocess.Popen([sys.executable, "-c", sleep], stdout=subprocess.PIPE) for _ in range(2)]
+    for child in children:
+        assert child.stdout is not None
+        child.stdout.readline()
     demo.stop(children)
-    assert all(child.returncode is not None for child in children)
+    assert [child.returncode for child in children] == [-signal.SIGINT] * 2
 
 
 def test_a_child_that_has_ended_ends_the_waiting() -> None:

@@ -86,7 +86,8 @@ def main() -> int:
     from rich.console import Console
 
     console = Console()
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what runs in the background with SIGINT ignored
+        signal.signal(number, interrupt)
     with tempfile.TemporaryDirectory(prefix="tidegate-demo-") as folder:
         config = Path(folder) / "tidegate.yaml"
         config.write_text(CONFIG, "utf-8")
@@ -121,7 +122,7 @@ def show(console: Console, config: Path) -> None:
 
 
 def interrupt(number: int, frame: object) -> None:
-    """SIGTERM ends the demo as Ctrl-C does: with its children."""
+    """SIGINT (Ctrl-C) and SIGTERM end the demo with its children."""
     raise KeyboardInterrupt
 
 
@@ -247,7 +248,5 @@ def frame_length(length: int) -> bytes:
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(serve())
-    except KeyboardInterrupt:
-        pass
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to clean up, and it may have been ignored
+    asyncio.run(serve())

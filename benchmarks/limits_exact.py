@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections import Counter
 from typing import Any
@@ -56,8 +57,11 @@ class Asking(asyncio.Protocol):
         length = int(head.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
         if len(self.buffer) < end + 4 + length:
             return
-        self.buffer = self.buffer[end + 4 + length :]
+        body, self.buffer = self.buffer[end + 4 : end + 4 + length], self.buffer[end + 4 + length :]
         status = head[9:12].decode()
+        if status not in ("200", "429"):
+            found = re.search(rb'"code":"([a-z_]+)"', body)
+            status += f" {found.group(1).decode()}" if found else ""
         now = time.monotonic()
         self.seen[status] += 1
         if status == "200":
@@ -129,7 +133,7 @@ if __name__ == "__main__":
             begun = time.monotonic()
             passed, seen = uvloop.run(ask(gateway.port, seconds))
             spent = (max(each[1] for each in passed) if passed else begun) - begun
-        other = sum(count for status, count in seen.items() if status not in ("200", "429"))
+        other = ", ".join(f"{what}: {count:,}" for what, count in seen.items() if what not in ("200", "429")) or "none"
         over = max(0.0, most_over(passed, allowed))
         result.rows.append([name, seen.total(), len(passed), round(allowed(spent)), seen["429"], other, over])
         result.gates.append(Gate(f"{name}: let through over the limit, in any stretch", over, "", 1.0 + 0.01 * BURST, 0))

@@ -40,6 +40,8 @@ class Seen:
     """``200``, ``503`` ... for answers, words for failures."""
     latencies: list[float] = field(default_factory=list)
     """Seconds from the intended moment to the end of each 2xx answer."""
+    in_time: int = 0
+    """2xx answers that ended while the load was still on."""
 
     @property
     def served(self) -> int:
@@ -48,8 +50,8 @@ class Seen:
 
     @property
     def goodput(self) -> float:
-        """Answers 2xx a second."""
-        return self.served / self.seconds
+        """Answers 2xx a second, as long as the load was on; what a backlog yields afterwards is not counted."""
+        return self.in_time / self.seconds
 
     def failures(self) -> dict[str, int]:
         """Everything that was not a 2xx answer."""
@@ -161,6 +163,7 @@ class OpenLoop:
         self.tasks: set[asyncio.Task[None]] = set()
         self.seen = Seen(rate, 0.0)
         self.since = 0.0
+        self.over = False
 
     async def run(self, seconds: float, warm: float = 1.0, until: Callable[[], bool] | None = None) -> Seen:
         """Load for *seconds* after *warm*, or until *until* says so; then wait for what is under way."""
@@ -184,6 +187,7 @@ class OpenLoop:
                     looked = now
                     self.give_up(now)
                 await asyncio.sleep(0.001)
+            self.over = True
             self.seen.seconds = time.monotonic() - self.since
             late = time.monotonic() + PATIENCE
             while (self.waiting or any(each.due for each in self.open) or self.opening) and time.monotonic() < late:
@@ -254,7 +258,9 @@ class OpenLoop:
         if due >= self.since:
             self.seen.counts[what] += 1
             if what.startswith("2"):
-                self.seen.latencies.append(time.monotonic() - due)
+                now = time.monotonic()
+                self.seen.latencies.append(now - due)
+                self.seen.in_time += not self.over
 
     def give_up(self, now: float) -> None:
         """Count what waits for longer than ``PATIENCE`` as timed out."""

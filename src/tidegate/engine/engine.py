@@ -24,6 +24,9 @@ POOL_SWEEP_EACH: Final = 5.0
 ASK_EACH: Final = 0.1
 FLUSH_EACH: Final = 0.1
 
+REMEMBER_REMOVED: Final = 600.0
+"""Seconds after which no exchange is taken to be older than the reload that took its upstream away."""
+
 Addresses = dict[tuple[str, int], list[str]]
 
 
@@ -44,6 +47,7 @@ class Engine:
         self.pools_swept = 0.0
         self.asked = 0.0
         self.flushed = 0.0
+        self.removed_at = 0.0
         self.closed = False
 
     async def start(self, plan: Plan, sockets: dict[str, socket.socket]) -> None:
@@ -83,7 +87,9 @@ class Engine:
             else:
                 known.apply(wanted)
         for name in [name for name in upstreams if name not in plan.upstreams]:
-            upstreams.pop(name).close()
+            runtime.removed[name] = upstreams.pop(name)
+            runtime.removed[name].close()
+            self.removed_at = self.tools.clock()
 
     def _take_listeners(self, plan: Plan, sockets: dict[str, socket.socket]) -> None:
         runtime = self.running()
@@ -152,6 +158,8 @@ class Engine:
             self.guard.look(now, runtime)
         if now - self.swept >= SWEEP_EACH:
             self.swept = now
+            if runtime.removed and now - self.removed_at > REMEMBER_REMOVED:
+                runtime.removed.clear()
             if self.row is not None:
                 self.row.set_connections(len(runtime.connections))
             for upstream in runtime.upstreams.values():

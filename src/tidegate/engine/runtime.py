@@ -35,6 +35,8 @@ class Runtime:
         self.metrics = tools.metrics
         self.random = tools.random
         self.upstreams = tools.upstreams
+        self.removed: dict[str, Any] = {}
+        """Upstreams a reload took away, for exchanges that began before it (S23.1)."""
         self.unrouted = self.metrics.route("")
         """Requests that no route took."""
         self.date = HttpDate()

@@ -452,6 +452,7 @@ class Http1Connection(ClientSide):
     def resume_writing(self) -> None:
         self.full = False
         now = self.runtime.clock()
+        self.heard_at = now  # the upstream was held up, its times begin anew
         if self.rate_at != NEVER:
             self.rate_at = now
             self.heard_bytes = 0

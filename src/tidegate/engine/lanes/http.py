@@ -37,7 +37,7 @@ async def serve(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Excha
     except Fault as fault:
         if client.head_sent:
             raise
-        fallback = find_fallback(runtime.upstreams[name], fault)
+        fallback = find_fallback(runtime.upstreams.get(name) or runtime.removed[name], fault)
         if fallback is None:
             raise
         x.fallback = fault.reason or fault.code
@@ -74,7 +74,7 @@ async def serve_from(
     runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, body: RequestBody | None, name: str
 ) -> None:
     """One upstream: a place in its bulkhead, the attempts, the answer."""
-    upstream: Upstream = runtime.upstreams[name]
+    upstream: Upstream = runtime.upstreams.get(name) or runtime.removed[name]
     x.upstream = name
     now = runtime.clock()
     admission = upstream.admission

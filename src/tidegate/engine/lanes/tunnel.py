@@ -169,7 +169,7 @@ class WebSocketTunnel(Tunnel):
 async def serve(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange) -> None:
     """Serve an upgrade. An answer other than 101 is forwarded, then the connection is closed (S2.14)."""
     name = choose_upstream(route, x)
-    upstream: Upstream = runtime.upstreams[name]
+    upstream: Upstream = runtime.upstreams.get(name) or runtime.removed[name]
     x.upstream = name
     place = upstream.admission.enter(x, runtime.clock())
     if place is not None:

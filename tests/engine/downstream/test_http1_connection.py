@@ -1,0 +1,618 @@
+"""A client's connection: order, keep-alive, early answers, slow and stuck peers, how it ends (S2.11-S2.16, S3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from conversation import House, Side, route, settle, upstream
+
+from tidegate.exchange.head import Answer
+from tidegate.ports.plan import HookPlan, LimitsPlan, RetryPlan, TimeoutsPlan
+
+GET = "GET /a HTTP/1.1\r\nHost: gw\r\n\r\n"
+OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+NO = Answer(403, [], b"no")
+
+
+def scene(
+    play: Callable[[House, Side], Coroutine[Any, Any, None]],
+    *,
+    of_route: Any = None,
+    limits: LimitsPlan | None = None,
+    trusted: bool = False,
+    **settings: Any,
+) -> None:
+    async def run() -> None:
+        settings.setdefault("retry", RetryPlan(attempts=0))
+        plan = {"limits": limits} if limits is not None else {}
+        house = await House([route(**(of_route or {}))], [upstream(**settings)], **plan).open()
+        await play(house, house.client(trusted=trusted))
+        if house.runtime.in_flight == 0:
+            house.at_rest()
+        assert house.defects == []
+
+    asyncio.run(run())
+
+
+def refusing() -> dict[str, Any]:
+    return {"on_request_head": (HookPlan(lambda x: NO, "no"),)}
+
+
+def echoing() -> dict[str, Any]:
+    return {"on_request_head": (HookPlan(lambda x: Answer(200, [], x.path.encode()), "echo"),)}
+
+
+# -- pipelining (S2.12) ------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_in_one_write_are_answered_in_order_s2_12() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("".join(f"GET /{n} HTTP/1.1\r\nHost: gw\r\n\r\n" for n in range(100)))
+        heard = client.hears()
+        assert heard.count(b"HTTP/1.1 200 OK\r\n") == 100
+        bodies = [part.partition(b"\r\n\r\n")[2] for part in heard.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+        assert bodies == [f"/{n}".encode() for n in range(100)]
+        assert len(house.sink.records) == 100
+
+    scene(play, of_route=echoing())
+
+
+def test_a_hundred_through_the_upstream_go_one_at_a_time_s2_12() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("".join(f"GET /{n} HTTP/1.1\r\nHost: gw\r\n\r\n" for n in range(100)))
+        await settle()
+        up = house.upstreams[0]
+        for n in range(100):
+            assert up.hears().startswith(f"GET /{n} ".encode())
+            up.says(OK)
+            assert client.hears().endswith(b"\r\n\r\nok")
+        assert len(house.upstreams) == 1
+
+    scene(play)
+
+
+def test_requests_cut_at_every_byte_are_the_same_requests() -> None:
+    async def play(house: House, client: Side) -> None:
+        row = GET + "POST /b HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + GET
+        for byte in row:
+            client.says(byte)
+        assert client.hears().count(b"HTTP/1.1 200 OK\r\n") == 3
+        assert [(r.method, r.bytes_in) for r in house.sink.records] == [("GET", 0), ("POST", 0), ("GET", 0)]
+
+    scene(play, of_route=echoing())
+
+
+def test_what_waits_behind_is_bounded_and_the_connection_then_deaf_but_watched_s2_12_s15_8() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        client.says(b"x" * 65_536)
+        assert client.transport.reading
+        client.says(b"x")
+        assert not client.transport.reading
+        house.pass_time(0.3)
+        assert house.runtime.in_flight == 1
+        client.transport.socket.state = 8  # the client has sent a FIN that nobody reads
+        house.pass_time(0.2)
+        assert house.upstreams[0].transport.aborted
+        assert (house.record.status, house.record.end) == (499, "cancelled")
+        assert house.runtime.deaf == set()
+
+    scene(play)
+
+
+def test_reading_goes_on_when_the_row_moves() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        client.says("GET /b HTTP/1.1\r\nHost: gw\r\n" + "x: yyyyyyyyyyy\r\n" * 10 + "\r\n" + GET * 3000)
+        assert not client.transport.reading
+        house.upstreams[0].says(OK)
+        assert client.transport.reading
+        assert house.upstreams[0].hears().count(b"HTTP/1.1\r\n") == 2
+        client.leaves()
+
+    scene(play)
+
+
+def test_a_rejected_request_ends_the_row_and_the_canary_is_never_answered_s2() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET + "GET / HTTP/1.1\r\nHost : gw\r\n\r\n" + GET)
+        heard = client.hears()
+        assert heard.count(b"HTTP/1.1 ") == 2
+        assert heard.partition(b"HTTP/1.1 400 ")[1]
+        assert client.transport.ended
+        client.says(GET)
+        assert client.hears() == b""
+        house.pass_time(1.1)
+        assert client.transport.aborted
+        assert [r.status for r in house.sink.records] == [200, 400]
+
+    scene(play, of_route=echoing())
+
+
+# -- early answers (S2.11) ---------------------------------------------------------------------------------------------
+
+
+def test_after_an_early_answer_a_short_body_is_drained_and_the_next_request_served_s2_11() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 10\r\n\r\nabc")
+        heard = client.hears()
+        assert heard.startswith(b"HTTP/1.1 403 ") and b"connection: close" not in heard
+        client.says("defghij" + GET)
+        assert client.hears().startswith(b"HTTP/1.1 403 ")
+        client.says("POST / HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        assert client.hears().startswith(b"HTTP/1.1 403 ")
+        client.says("0\r\n\r\n" + GET)
+        assert client.hears().startswith(b"HTTP/1.1 403 ")
+        assert not client.closed
+
+    scene(play, of_route=refusing())
+
+
+def test_a_long_announced_body_is_not_waited_for_s2_11() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 70000\r\n\r\nabc")
+        heard = client.hears()
+        assert heard.startswith(b"HTTP/1.1 403 ") and b"\r\nconnection: close\r\n" in heard
+        assert client.transport.ended
+
+    scene(play, of_route=refusing())
+
+
+@pytest.mark.parametrize("how", ["slow", "long", "broken"])
+def test_a_drain_has_its_second_and_its_64_kib_s2_11(how: str) -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("POST / HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        assert client.hears().startswith(b"HTTP/1.1 403 ")
+        if how == "slow":
+            house.pass_time(1.1)
+        elif how == "long":
+            client.says(b"11000\r\n" + b"y" * 0x11000)
+        else:
+            client.says("zz\r\n")
+        assert client.transport.ended
+        client.says(GET)
+        assert client.hears() == b""
+
+    scene(play, of_route=refusing())
+
+
+# -- 100-continue (S2.13) ----------------------------------------------------------------------------------------------
+
+EXPECTS = "POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+
+
+def test_the_expectation_travels_and_the_100_comes_back_once_s2_13() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(EXPECTS)
+        await settle()
+        up = house.upstreams[0]
+        assert b"\r\nexpect: 100-continue\r\n" in up.hears()
+        assert client.hears() == b""
+        up.says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+        assert client.hears() == CONTINUE
+        client.says("hi")
+        assert up.hears() == b"hi"
+        up.says(OK)
+        heard = client.hears()
+        assert heard.startswith(b"HTTP/1.1 200 ") and b"connection: close" not in heard
+
+    scene(play)
+
+
+def test_an_upstream_that_is_silent_for_a_second_gets_the_body_anyway_s2_13() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(EXPECTS)
+        await settle()
+        house.pass_time(0.95)
+        assert client.hears() == b""
+        house.pass_time(0.1)
+        assert client.hears() == CONTINUE
+        client.says("hi")
+        house.upstreams[0].says("HTTP/1.1 100 Continue\r\n\r\n" + OK)
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+
+    scene(play)
+
+
+def test_our_own_refusal_is_the_final_answer_and_closes_s2_13() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(EXPECTS)
+        heard = client.hears()
+        assert heard.startswith(b"HTTP/1.1 403 ") and b"\r\nconnection: close\r\n" in heard
+
+    scene(play, of_route=refusing())
+
+
+def test_an_answer_without_the_100_closes_because_nobody_knows_what_follows() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(EXPECTS)
+        await settle()
+        house.upstreams[0].says("HTTP/1.1 417 No\r\ncontent-length: 0\r\n\r\n")
+        assert b"\r\nconnection: close\r\n" in client.hears()
+
+    scene(play)
+
+
+# -- 1.0, HEAD, interim, trailers (S2.7, S2.13, S2.15, S2.16) ----------------------------------------------------------
+
+
+def test_a_1_0_client_gets_no_interim_no_chunks_and_a_close_s2_13_s2_16() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("GET /a HTTP/1.0\r\n\r\n")
+        await settle()
+        up = house.upstreams[0]
+        up.says("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
+        assert client.hears() == b""
+        up.says("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        heard = client.hears()
+        assert b"transfer-encoding" not in heard and b"\r\nconnection: close\r\n" in heard
+        assert heard.endswith(b"\r\n\r\nabc")
+        up.says("2\r\nde\r\n0\r\n\r\n")
+        assert client.hears() == b"de"
+        assert client.closed
+        assert house.record.proto == "HTTP/1.0"
+
+    scene(play)
+
+
+def test_a_1_0_client_may_ask_to_stay() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert b"\r\nconnection: keep-alive\r\n" in client.hears()
+        assert not client.closed
+
+    scene(play, of_route=echoing())
+
+
+@pytest.mark.parametrize("framing", ["content-length: 5", "transfer-encoding: chunked"])
+def test_head_gets_the_head_and_nothing_else_s2_16(framing: str) -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("HEAD /a HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await settle()
+        house.upstreams[0].says(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n")
+        heard = client.hears()
+        assert heard.endswith(b"\r\n\r\n")
+        assert (b"content-length: 5\r\n" in heard) == framing.startswith("content")
+        client.says(GET)
+        assert house.upstreams[0].hears().startswith(b"HEAD /a")
+        house.upstreams[0].says(OK)
+        assert client.hears().endswith(b"ok")
+
+    scene(play)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_has_none_and_204_no_length_s2_16(status: int) -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        house.upstreams[0].says(f'HTTP/1.1 {status} X\r\netag: "e"\r\n\r\n')
+        heard = client.hears()
+        assert heard.endswith(b"\r\n\r\n") and b"content-length" not in heard and b"transfer-encoding" not in heard
+        assert heard.count(b"\r\ndate: ") == 1
+
+    scene(play)
+
+
+def test_early_hints_pass_without_what_is_for_one_hop_s2_16() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        house.upstreams[0].says("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\nkeep-alive: timeout=1\r\n\r\n")
+        assert client.hears() == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+        house.upstreams[0].says(OK)
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+
+    scene(play)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_answer_trailers_go_to_who_asked_for_them_s2_7(at_once: bool, wanted: bool) -> None:
+    async def play(house: House, client: Side) -> None:
+        te = "TE: trailers\r\nConnection: TE\r\n" if wanted else ""
+        client.says(f"GET /a HTTP/1.1\r\nHost: gw\r\n{te}\r\n")
+        await settle()
+        head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        rest = "1\r\nx\r\n0\r\nchecksum: 9\r\ncontent-length: 5\r\n\r\n"
+        for words in [head + rest] if at_once else [head, rest]:
+            house.upstreams[0].says(words)
+        heard = client.hears()
+        if wanted:
+            assert heard.endswith(b"1\r\nx\r\n0\r\nchecksum: 9\r\n\r\n")
+        else:
+            assert b"checksum" not in heard and b"x" in heard
+
+    scene(play)
+
+
+@pytest.mark.parametrize("forwarded", [True, False])
+def test_request_trailers_travel_only_where_the_route_says_so_s2_7(forwarded: bool) -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("POST /a HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        await settle()
+        client.says("0\r\nchecksum: 9\r\n\r\n")
+        end = b"0\r\nchecksum: 9\r\n\r\n" if forwarded else b"0\r\n\r\n"
+        assert house.upstreams[0].hears().endswith(b"1\r\nx\r\n" + end)
+        house.upstreams[0].says(OK)
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+
+    scene(play, of_route={"request_trailers": forwarded})
+
+
+# -- slow, silent and stuck clients (S3.6-S3.10) -----------------------------------------------------------------------
+
+
+def test_a_head_has_ten_seconds_from_its_first_byte_and_silence_75_s3_6_s3_10() -> None:
+    async def play(house: House, client: Side) -> None:
+        house.pass_time(74.0)
+        assert not client.closed
+        client.says("GET / HT")
+        house.pass_time(5.0)
+        client.says("TP/1.1\r\n")
+        house.pass_time(4.9)
+        assert client.hears() == b""
+        house.pass_time(0.2)
+        assert client.hears().startswith(b"HTTP/1.1 408 ")
+        silent = house.client()
+        house.pass_time(75.1)
+        assert (silent.hears(), silent.closed) == (b"", True)
+
+    scene(play)
+
+
+def test_a_bad_byte_is_refused_when_it_comes_not_at_a_timeout() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("GET / HTTP/1.1\r\nHost: gw\r\nx\0")
+        assert client.hears().startswith(b"HTTP/1.1 400 ")
+
+    scene(play)
+
+
+def test_a_body_has_to_come_with_1_kib_a_second_s3_7() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("POST / HTTP/1.1\r\nHost: gw\r\nContent-Length: 99999\r\n\r\n")
+        await settle()
+        for _ in range(2):
+            client.says(b"x" * 10_240)
+            house.pass_time(10.0)
+        assert client.hears() == b""
+        client.says(b"x" * 9_000)
+        house.pass_time(10.1)
+        assert client.hears().startswith(b"HTTP/1.1 408 ")
+        assert house.upstreams[0].transport.aborted
+        assert house.runtime.upstreams["up"].breaker.explain(house.now)["failed"] == 0
+
+    scene(play, timeouts=TimeoutsPlan(request=100.0))
+
+
+def test_the_last_allowed_request_says_close_s3_10() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET * 3)
+        heard = client.hears()
+        assert (heard.count(b"HTTP/1.1 200"), heard.count(b"connection: close")) == (2, 1)
+        assert client.closed
+
+    scene(play, of_route=echoing(), limits=LimitsPlan(keep_alive_requests=2))
+
+
+async def stuck(house: House, client: Side) -> Side:
+    client.says(GET)
+    await settle()
+    up = house.upstreams[0]
+    up.says("HTTP/1.1 200 OK\r\ncontent-length: 999999\r\n\r\n" + "x" * 1000)
+    client.is_stuck(70_000)
+    assert not up.transport.reading
+    return up
+
+
+def test_a_client_that_takes_nothing_for_30_s_is_cut_off_and_its_upstream_freed_s3_8() -> None:
+    async def play(house: House, client: Side) -> None:
+        up = await stuck(house, client)
+        house.pass_time(29.0)
+        assert not client.transport.aborted
+        house.pass_time(2.0)
+        assert client.transport.aborted
+        client.leaves(ConnectionResetError())
+        assert up.transport.aborted
+        assert house.record.end == "cancelled"
+        assert house.runtime.metrics.counters["rejects_total"][("client_stuck",)] == 1
+
+    scene(play)
+
+
+def test_a_client_that_trickles_windows_is_cut_off_s3_8() -> None:
+    async def play(house: House, client: Side) -> None:
+        await stuck(house, client)
+        house.pass_time(9.0)
+        client.transport.stuck -= 10_000
+        house.pass_time(1.1)
+        assert client.transport.aborted
+        client.leaves(ConnectionResetError())
+
+    scene(play)
+
+
+def test_a_slow_reader_over_the_rate_is_served_on_s3_8() -> None:
+    async def play(house: House, client: Side) -> None:
+        up = await stuck(house, client)
+        for _ in range(5):
+            house.pass_time(9.0)
+            client.transport.stuck -= 11_000
+            house.pass_time(1.05)
+            assert not client.transport.aborted
+        client.reads_on()
+        assert up.transport.reading
+        house.pass_time(5.0)
+        client.leaves()
+
+    scene(play)
+
+
+def test_a_client_that_never_reads_the_end_of_its_answer_is_cut_off_too_s3_8() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        house.upstreams[0].says("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + "x" * 99_999)
+        client.is_stuck(90_000)
+        house.upstreams[0].says("x")
+        assert house.record.end == "complete"
+        house.pass_time(31.0)
+        assert client.transport.aborted
+
+    scene(play)
+
+
+def test_a_closing_answer_is_not_truncated_while_its_client_still_takes_it_s3_8() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("GET /a HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")
+        await settle()
+        client.transport.stuck = 60_000
+        house.upstreams[0].says("HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n" + "x" * 60_000)
+        assert client.closed
+        house.pass_time(9.5)
+        client.transport.stuck = 40_000
+        house.pass_time(10.0)
+        assert not client.transport.aborted
+        house.pass_time(31.0)
+        assert client.transport.aborted
+
+    scene(play)
+
+
+def test_a_refusal_lingers_while_it_is_taken() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.transport.stuck = 100
+        client.says("nonsense\r\n\r\n")
+        house.pass_time(1.5)
+        assert not client.transport.aborted
+        client.transport.stuck = 0
+        house.pass_time(10.0)
+        assert client.transport.aborted
+
+    scene(play)
+
+
+# -- slow upstreams (S15.4, S15.5) -------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_drips_is_cut_after_ten_seconds_s15_4() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        house.upstreams[0].says("HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n")
+        for _ in range(11):
+            assert not client.transport.aborted
+            house.upstreams[0].says("x")
+            house.pass_time(1.0)
+        assert client.transport.aborted
+        assert (house.record.end, house.record.code) == ("cut", "upstream_timeout")
+
+    scene(play)
+
+
+@pytest.mark.parametrize("field", ["content-type: text/event-stream; charset=utf-8", "x-accel-buffering: no"])
+def test_a_stream_has_no_least_rate_but_an_idle_time_s15_4_s18_17(field: str) -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        house.upstreams[0].says(f"HTTP/1.1 200 OK\r\n{field}\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(3):
+            house.pass_time(19.0)
+            house.upstreams[0].says("1\r\nx\r\n")
+            assert not client.transport.aborted
+        house.pass_time(20.1)
+        assert client.transport.aborted
+
+    scene(play, timeouts=TimeoutsPlan(idle=20.0))
+
+
+def test_a_steady_answer_ends_at_its_total_s15_5() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        house.upstreams[0].says("HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\n")
+        for _ in range(4):
+            house.upstreams[0].says(b"x" * 20_000)
+            house.pass_time(4.0)
+        assert not client.transport.aborted
+        house.pass_time(4.1)
+        assert client.transport.aborted
+
+    scene(play, timeouts=TimeoutsPlan(total=20.0))
+
+
+def test_a_full_client_is_not_the_upstreams_fault() -> None:
+    async def play(house: House, client: Side) -> None:
+        up = await stuck(house, client)
+        for _ in range(3):
+            house.pass_time(8.0)
+            client.transport.stuck -= 15_000
+        client.reads_on()
+        house.pass_time(9.0)
+        assert not client.transport.aborted
+        up.says(b"x" * 20_000)
+        house.pass_time(2.0)
+        assert not client.transport.aborted
+        client.leaves()
+
+    scene(play, timeouts=TimeoutsPlan(idle=10.0))
+
+
+# -- how it ends -------------------------------------------------------------------------------------------------------
+
+
+def test_while_draining_answers_close_and_a_last_request_is_served_s23_5() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        assert b"connection: close" not in client.hears()
+        house.engine.begin_drain()
+        assert not client.closed
+        client.says(GET)
+        assert b"\r\nconnection: close\r\n" in client.hears()
+        assert client.closed
+
+    scene(play, of_route=echoing())
+
+
+def test_a_route_may_finish_what_its_client_has_left_s15_8() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        client.leaves()
+        assert not house.upstreams[0].transport.aborted
+        house.upstreams[0].says(OK)
+        assert (house.record.status, house.record.end) == (200, "cancelled")
+
+    scene(play, of_route={"finish_on_disconnect": True})
+
+
+def test_a_client_that_leaves_with_half_a_head_leaves_nothing() -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says("GET / HT")
+        client.leaves(ConnectionResetError())
+        house.pass_time(11.0)
+        assert (client.hears(), house.sink.records, house.runtime.connections) == (b"", [], set())
+
+    scene(play)
+
+
+def test_a_drowning_worker_refuses_with_canned_bytes_at_a_bounded_rate_s22_9() -> None:
+    async def play(house: House, client: Side) -> None:
+        house.runtime.drowning = True
+        house.runtime.shed_left = 1
+        client.says(GET)
+        heard = client.hears()
+        assert heard.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: 1\r\n" in heard and len(heard) <= 200
+        other = house.client()
+        other.says(GET)
+        assert (other.hears(), other.transport.aborted) == (b"", True)
+        assert house.connected == []
+
+    scene(play)

@@ -13,7 +13,7 @@ from tidegate.assembly.build import Builder, BuildError, Built, answer
 from tidegate.assembly.config import Gateway, Respond
 from tidegate.assembly.inert import InertTools
 from tidegate.exchange.exchange import Exchange
-from tidegate.ports.plan import ArmPlan, RedirectPlan, RoutePlan, TimeoutsPlan
+from tidegate.ports.plan import ArmPlan, DiscoveryPlan, RedirectPlan, RoutePlan, TimeoutsPlan
 
 FOLDER = Path("/etc/gw")
 
@@ -337,3 +337,11 @@ def test_a_proof_reports_everything_at_once() -> None:
 def test_garbage_is_refused_as_a_value() -> None:
     with pytest.raises(ValueError, match="this is no generation file"):
         Builder({}).build(b"garbage", tools_for)
+
+
+def test_the_plan_says_where_addresses_come_from_and_unsaid_names_are_followed_s16_7() -> None:
+    assert build().plan.upstreams["u"].discovery == DiscoveryPlan("dns", b"{}")
+    ours = {**UPSTREAM, "discovery": {"use": "dns", "ttl": "30s"}}
+    assert build(upstreams=[ours]).plan.upstreams["u"].discovery == DiscoveryPlan("dns", b'{"ttl":"30s"}')
+    ours = {**UPSTREAM, "discovery": {"use": "static"}}
+    assert build(upstreams=[ours]).plan.upstreams["u"].discovery == DiscoveryPlan("static", b"{}")

@@ -185,7 +185,8 @@ def test_every_resolved_address_is_probed_once_however_many_targets_name_it() ->
         node = Node()
         targets = (TargetPlan("http", "a.example", 80), TargetPlan("http", "a.example", 80, weight=2.0))
         plan = Settings(targets, HealthPlan(interval=30.0))
-        addresses = {("a.example", 80): ["192.0.2.1", "192.0.2.2"]}
+        found = {("a.example", 80): ["192.0.2.1", "192.0.2.2"]}
+        addresses = {"orders": found, "same": found}
         node.prober.apply({"orders": plan, "same": replace(plan)}, addresses, node.slots)
         assert sorted(node.prober.checked) == [
             f"{name} 192.0.2.{number}:80" for name in ("orders", "same") for number in (1, 2)

@@ -10,6 +10,7 @@ from tidegate.assembly.check import check
 from tidegate.control.data_folder import DataFolder
 from tidegate.control.upstream_keeper import UpstreamKeeper, kept_slots
 from tidegate.engine.segment import Segment, endpoint_key
+from tidegate.ports.discovery import Found
 from tidegate.ports.plan import Plan
 
 CONFIG = """
@@ -40,16 +41,19 @@ def test_every_endpoint_and_upstream_has_a_place_and_resolved_names_get_one_each
         assert keeper.slots() == {
             "a": 0, "b": 1, "a|api.example:80": 0, "a|192.0.2.1:81": 1, "b|192.0.2.1:81": 2,
         }  # fmt: skip
-        assert keeper.addresses() == {"a": []}
+        assert keeper.addresses() == {"a": [], "b": []}
 
-        async def look(host: str, port: int) -> list[str]:
-            return ["198.51.100.2", "198.51.100.1"]
+        class Answer:
+            async def find(self) -> tuple[list[Found], float]:
+                return [Found("api.example", a, 80) for a in ("198.51.100.1", "198.51.100.2")], 5.0
 
-        keeper.resolver.look = look
-        await keeper.resolver.turn()
+        search = keeper.resolver.by_upstream["a"]
+        search.part = Answer()
+        await keeper.resolver.ask(search)
+        keeper.resolver._tell()
         assert len(told) == 1
         assert keeper.addresses() == {
-            "a": [["api.example", 80, "198.51.100.1"], ["api.example", 80, "198.51.100.2"]],
+            "a": [["api.example", 80, "198.51.100.1"], ["api.example", 80, "198.51.100.2"]], "b": [],
         }  # fmt: skip
         slots = keeper.slots()
         assert slots["a|198.51.100.1:80"] == 3 and slots["a|198.51.100.2:80"] == 4

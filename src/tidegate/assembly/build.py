@@ -29,6 +29,7 @@ from tidegate.ports.plan import (
     BreakerPlan,
     BulkheadPlan,
     CertificatePlan,
+    DiscoveryPlan,
     FallbackPlan,
     HealthPlan,
     HedgePlan,
@@ -394,7 +395,13 @@ class _Work:
             panic=item.panic,
             at_zero=item.at_zero,
             zone=item.zone,
+            discovery=self._discovery(item),
         )  # fmt: skip
+
+    def _discovery(self, item: c.Upstream) -> DiscoveryPlan:
+        """As written; else names are followed and addresses stay as they are (S16.7)."""
+        part = item.discovery
+        return DiscoveryPlan() if part is None else DiscoveryPlan(part.use, msgspec.json.encode(part.settings))
 
     def _file(self, name: str) -> str:
         """A path of the config, absolute."""

@@ -186,7 +186,6 @@ class Control:
         self.book.missing = [self.upstreams.missing, self._missing_key_sets]
         await self.link.start(self.folder.place_socket("link.sock"))
         self._serve_generation()
-        self._spawn(self.upstreams.resolver.run())
         self._spawn(self.key_sets.run())
 
     def _first_check(self) -> Checked | None:

@@ -110,10 +110,10 @@ class Prober:
     def apply(
         self,
         upstreams: Mapping[str, ProbedUpstream],
-        addresses: Mapping[tuple[str, int], list[str]],
+        addresses: Mapping[str, Mapping[tuple[str, int], list[str]]],
         slots: SlotTable,
     ) -> None:
-        """Check exactly what *upstreams* name: *addresses* gives for (host, port) the resolved ones, *slots* the place
+        """Check exactly what *upstreams* name: *addresses* gives, by upstream, those found for (host, port), *slots* the place
         of each endpoint in the segment, zeroed when it was given out. What was known of an endpoint stays (S12.1)."""
         if self.beat is None:
             self.beat = asyncio.create_task(self._beat(), name="prober")
@@ -122,8 +122,9 @@ class Prober:
         for name, upstream in upstreams.items():
             if upstream.health is None:
                 continue
+            known = addresses.get(name, {})
             for target in upstream.targets:
-                for address in addresses.get((target.host, target.port)) or [target.host]:
+                for address in known.get((target.host, target.port)) or [target.host]:
                     key = endpoint_key(name, f"{address}:{target.port}")
                     if key not in wanted:
                         wanted[key] = self._entry(name, key, slots.get(key), upstream, target, address)

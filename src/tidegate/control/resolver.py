@@ -1,126 +1,137 @@
-"""Names of upstreams become addresses, once per node, off the data path (S16.7).
+"""Runs the discoveries of a node's upstreams, off the data path (S16.7).
 
-``getaddrinfo`` tells no lifetime, so every name is asked again each :data:`AGAIN` seconds. While the resolver fails the
-last good addresses serve; a name that is gone for good loses them.
+How endpoints are found is a part's business (``discoveries/``). Here: one part for all upstreams that ask the same
+question, asked again when it says so, and one piece of news for all changes that come together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tidegate.assembly.parts import Shelf
+from tidegate.ports.discovery import Discovery, Found
+from tidegate.ports.plan import DiscoveryPlan, UpstreamPlan
 
 AGAIN: Final = 5.0
-"""Seconds between two look-ups of a name; within the 1-300 s of S16.7 and what most service meshes use."""
-ANSWER_TIME: Final = 5.0
-"""Seconds a look-up may take."""
-KEPT: Final = 600.0
-"""Seconds for which the last good addresses serve while the resolver fails."""
-MISSES: Final = 2
-"""Times in a row that a name must be unknown before it loses its addresses."""
-MOST: Final = 64
-"""Addresses of one name that become endpoints."""
+"""Seconds until a discovery that failed is asked again; what it found before serves on."""
+SOONEST: Final = 1.0
+LATEST: Final = 300.0
+"""Seconds between which a discovery may ask to be asked again (S16.7)."""
 AT_ONCE: Final = 16
-"""Look-ups at a time."""
+"""Discoveries asked at a time."""
+MERGE: Final = 0.02
+"""Seconds within which changes are one piece of news: at a start all upstreams have some."""
 
-Name = tuple[str, int]
-Addresses = dict[Name, list[str]]
-LookUp = Callable[[str, int], Awaitable[list[str]]]
-
-
-class Unknown(Exception):
-    """The name does not exist; anything else that goes wrong is the resolver's trouble."""
-
-
-async def look_up(host: str, port: int) -> list[str]:
-    """All addresses of *host* in the resolver's order. Raises ``Unknown``, ``OSError`` or ``TimeoutError``."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), ANSWER_TIME)
-    except socket.gaierror as error:
-        if error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)):
-            raise Unknown(host) from error
-        raise
-    except UnicodeError as error:
-        raise Unknown(host) from error
-    return list(dict.fromkeys(str(each[4][0]) for each in found))[:MOST]
+Addresses = dict[tuple[str, int], list[str]]
+"""(host, port) of a target → its addresses, for those targets that discovery has an answer for."""
+Make = Callable[[DiscoveryPlan, Sequence[Found]], Discovery]
+Key = tuple[DiscoveryPlan, tuple[Found, ...]]
 
 
-class _Entry:
-    __slots__ = ("addresses", "good_at", "misses")
+class _Search:
+    """One discovery under way, for every upstream of ``names``."""
 
-    def __init__(self) -> None:
-        self.addresses: list[str] = []
-        self.good_at = 0.0
-        self.misses = 0
+    __slots__ = ("addresses", "names", "part", "task")
+
+    def __init__(self, part: Discovery) -> None:
+        self.part = part
+        self.names: list[str] = []
+        self.addresses: Addresses = {}
+        self.task: asyncio.Task[None] | None = None
 
 
 class Resolver:
-    """Keeps the addresses of the names it was told to follow; calls *changed* with all of them when one changes."""
+    """Keeps the addresses of the upstreams it was told to follow; calls *changed* after some have changed. Needs a
+    running loop."""
 
-    def __init__(
-        self,
-        changed: Callable[[Addresses], None],
-        look: LookUp = look_up,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, changed: Callable[[], None], make: Make | None = None) -> None:
         self.changed = changed
-        self.look = look
-        self.clock = clock
-        self.entries: dict[Name, _Entry] = {}
+        self.make = make if make is not None else from_shelf(Shelf())
+        self.searches: dict[Key, _Search] = {}
+        self.by_upstream: dict[str, _Search] = {}
         self.gate = asyncio.Semaphore(AT_ONCE)
+        self.telling: asyncio.TimerHandle | None = None
 
-    def follow(self, names: Iterable[Name]) -> None:
-        """Follow exactly *names*; IP addresses among them need no look-up."""
-        wanted = {name for name in names if not is_address(name[0])}
-        self.entries = {name: self.entries.get(name) or _Entry() for name in wanted}
+    def follow(self, upstreams: Mapping[str, UpstreamPlan]) -> None:
+        """Follow exactly *upstreams*; searches that go on keep what they found."""
+        before = self.searches
+        self.searches, self.by_upstream = {}, {}
+        for name, upstream in upstreams.items():
+            targets = tuple(
+                Found(t.host, t.host, t.port, t.scheme, t.weight, t.priority, t.zone) for t in upstream.targets
+            )
+            key = (upstream.discovery, targets)
+            search = self.searches.get(key)
+            if search is None:
+                search = before.pop(key, None) or _Search(self.make(*key))
+                search.names = []
+                self.searches[key] = search
+            search.names.append(name)
+            self.by_upstream[name] = search
+        for search in before.values():
+            _stop(search)
+        for search in self.searches.values():
+            if search.task is None:
+                search.task = asyncio.get_running_loop().create_task(self._run(search))
 
-    def addresses(self) -> Addresses:
-        """What is known now, by (host, port)."""
-        return {name: entry.addresses for name, entry in self.entries.items() if entry.addresses}
+    def addresses(self, upstream: str) -> Addresses:
+        """What is known of *upstream* now."""
+        search = self.by_upstream.get(upstream)
+        return {} if search is None else search.addresses
 
-    async def run(self) -> None:
-        """Ask for ever; cancel to end."""
+    async def _run(self, search: _Search) -> None:
         while True:
-            await self.turn()
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(await self.ask(search))
 
-    async def turn(self) -> None:
-        """Ask for every name once."""
-        if not self.entries:
-            return
-        before = self.addresses()
-        await asyncio.gather(*(self._ask(name, entry) for name, entry in list(self.entries.items())))
-        now = self.addresses()
-        if now != before:
-            self.changed(now)
-
-    async def _ask(self, name: Name, entry: _Entry) -> None:
+    async def ask(self, search: _Search) -> float:
+        """Ask once; the seconds until the next time."""
         try:
             async with self.gate:
-                found = await self.look(*name)
-        except Unknown:
-            entry.misses += 1
-            if entry.misses >= MISSES:
-                entry.addresses = []
-            return
-        except (OSError, TimeoutError):
-            if self.clock() - entry.good_at > KEPT:
-                entry.addresses = []
-            return
-        entry.misses = 0
-        entry.good_at = self.clock()
-        # The resolver turns the order at will; sorted, only a real change is one.
-        entry.addresses = sorted(found)
+                found, again = await search.part.find()
+        except Exception as error:
+            # A part's trouble is not ours: what it said last holds (S16.7).
+            sys.stderr.write(f"tidegate: discovery of {', '.join(search.names)}: {type(error).__name__}: {error}\n")
+            return AGAIN
+        addresses: Addresses = {}
+        for each in found:
+            # A target left as it was written is no news.
+            if each.address != each.host:
+                addresses.setdefault((each.host, each.port), []).append(each.address)
+        if addresses != search.addresses:
+            search.addresses = addresses
+            if self.telling is None:
+                self.telling = asyncio.get_running_loop().call_later(MERGE, self._tell)
+        return min(max(again, SOONEST), LATEST)
+
+    def _tell(self) -> None:
+        self.telling = None
+        self.changed()
+
+    def close(self) -> None:
+        """Stop asking."""
+        if self.telling is not None:
+            self.telling.cancel()
+        for search in self.searches.values():
+            _stop(search)
+        self.searches, self.by_upstream = {}, {}
 
 
-def is_address(host: str) -> bool:
-    """Whether *host* is an IP address already."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+def _stop(search: _Search) -> None:
+    if search.task is not None:
+        search.task.cancel()
+
+
+def from_shelf(shelf: Shelf) -> Make:
+    """Makes discoveries by name, through the door of all parts."""
+
+    def make(plan: DiscoveryPlan, targets: Sequence[Found]) -> Discovery:
+        part: Any = shelf.make("discoveries", plan.use, msgspec.json.decode(plan.settings), targets)
+        discovery: Discovery = part
+        return discovery
+
+    return make

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tidegate.control.data_folder import DataFolder
 from tidegate.control.prober import Prober
-from tidegate.control.resolver import Addresses, Resolver, is_address
+from tidegate.control.resolver import Resolver
 from tidegate.engine.segment import Segment, SlotTable, endpoint_key
 from tidegate.ports.plan import Plan
 
@@ -33,21 +33,21 @@ class UpstreamKeeper:
     def follow(self, plan: Plan) -> None:
         """Keep to *plan* from now on."""
         self.plan = plan
-        self.resolver.follow((t.host, t.port) for upstream in plan.upstreams.values() for t in upstream.targets)
+        self.resolver.follow(plan.upstreams)
         self._place()
 
-    def _resolved(self, addresses: Addresses) -> None:
+    def _resolved(self) -> None:
         self._place()
         self.changed()
 
     def _place(self) -> None:
         """Give every endpoint its place, then check it."""
         assert self.plan is not None
-        addresses = self.resolver.addresses()
         keys: list[str] = []
+        addresses = {name: self.resolver.addresses(name) for name in self.plan.upstreams}
         for name, upstream in self.plan.upstreams.items():
             for target in upstream.targets:
-                for address in addresses.get((target.host, target.port)) or [target.host]:
+                for address in addresses[name].get((target.host, target.port)) or [target.host]:
                     keys.append(endpoint_key(name, f"{address}:{target.port}"))
         before = (self.endpoint_slots.export_slots(), self.upstream_slots.export_slots())
         for slot in self.endpoint_slots.assign(keys):
@@ -65,16 +65,11 @@ class UpstreamKeeper:
             row.words[row.base + offset] = 0
 
     def addresses(self) -> dict[str, list[list[Any]]]:
-        """Upstream → [[host, port, address], ...] for every name that is resolved."""
-        found: dict[str, list[list[Any]]] = {}
-        if self.plan is None:
-            return found
-        known = self.resolver.addresses()
-        for name, upstream in self.plan.upstreams.items():
-            named = [(t.host, t.port) for t in upstream.targets if not is_address(t.host)]
-            if named:
-                found[name] = [[host, port, a] for host, port in named for a in known.get((host, port), [])]
-        return found
+        """Upstream → [[host, port, address], ...]: what was found beyond what is written. An empty list is news too."""
+        return {
+            name: [[host, port, a] for (host, port), found in self.resolver.addresses(name).items() for a in found]
+            for name in (self.plan.upstreams if self.plan is not None else ())
+        }
 
     def slots(self) -> dict[str, int]:
         """``<upstream>`` and ``<upstream>|<address:port>`` → place, as the engine reads it."""
@@ -85,8 +80,9 @@ class UpstreamKeeper:
         return "" if self.prober.first_round_done() else "the first round of health checks is not done"
 
     def close(self) -> None:
-        """Stop checking."""
+        """Stop checking and finding."""
         self.prober.close()
+        self.resolver.close()
 
     def _keep_slots(self) -> None:
         state = {"endpoints": self.endpoint_slots.export_slots(), "upstreams": self.upstream_slots.export_slots()}

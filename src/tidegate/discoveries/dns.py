@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from tidegate.ports.discovery import Found
 from tidegate.ports.settings import Duration
 
+NEVER: Final = 300.0
+"""Seconds to the next question where there is no name to ask for: the longest that may be said."""
 AT_ONCE: Final = 16
 """Look-ups under way at a time, below what the thread pool they run in holds."""
 MISSES: Final = 2
@@ -83,6 +85,8 @@ class Dns:
 
     async def find(self) -> tuple[list[Found], float]:
         """The endpoints now. A name that has never been resolved is asked again after 1 s."""
+        if not self._names:
+            return list(self._targets), NEVER
         gate = asyncio.Semaphore(AT_ONCE)
         await asyncio.gather(*(self._ask(host, port, name, gate) for (host, port), name in self._names.items()))
         found: dict[tuple[str, int], Found] = {}

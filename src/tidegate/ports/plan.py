@@ -191,9 +191,16 @@ class UpstreamTlsPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoveryPlan:
+    """Where an upstream's addresses come from, for control; the engine only hears addresses. ``settings`` are JSON."""
+
+    use: str = "dns"
+    settings: bytes = b"{}"
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamPlan:
-    """A named service. ``host``: ``preserve``, ``upstream`` or a fixed name; "" for the rule of S4.8.
-    ``discovery`` names the kind: ``static`` (addresses and DNS names in the targets) or ``dns``."""
+    """A named service. ``host``: ``preserve``, ``upstream`` or a fixed name; "" for the rule of S4.8."""
 
     name: str
     targets: tuple[TargetPlan, ...]
@@ -216,6 +223,7 @@ class UpstreamPlan:
     panic: float = 50.0
     at_zero: str = "fail"
     zone: str = ""
+    discovery: DiscoveryPlan = field(default_factory=DiscoveryPlan)
 
 
 @dataclass(frozen=True, slots=True)

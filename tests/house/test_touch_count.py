@@ -55,9 +55,8 @@ def test_a_part_dropped_into_its_folder_is_known_and_loads(kind: str) -> None:
     assert (loaded.config.__name__, loaded.part.__name__) == ("Config", CLASS)
 
 
+@pytest.mark.parametrize("kind", ["balancers", "filters"], indirect=True)
 def test_a_config_that_names_it_is_built_with_it(kind: str, tmp_path: Path) -> None:
-    if kind not in ("filters", "balancers"):
-        pytest.skip("a route names filters and balancers only")
     file = tmp_path / "tidegate.yaml"
     file.write_text(
         CONFIG.format(

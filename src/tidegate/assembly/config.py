@@ -230,8 +230,9 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    use: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-    """The part: the name of a file in the kind's folder, or of an entry point."""
+    use: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = Field(
+        description="The part: the name of a file in the kind's folder, or of an entry point."
+    )
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -11,12 +11,13 @@ import base64
 import hashlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,8 +30,8 @@ PORTS: Final = (8091, 8092)
 GATEWAY: Final = "127.0.0.1:8080"
 ADMIN: Final = "127.0.0.1:9080"
 KEY: Final = "demo-key-for-curl"
-START: Final = 10.0
-"""Seconds the gateway may take until it is ready."""
+START: Final = 20.0
+"""Seconds that services and gateway each may take until they are ready."""
 MAX_HEAD: Final = 64 << 10
 MAX_BODY: Final = 1 << 20
 """Bytes of a request that a demo service reads."""
@@ -92,12 +93,13 @@ def main() -> int:
         config = Path(folder) / "tidegate.yaml"
         config.write_text(CONFIG, "utf-8")
         ours = [sys.executable, "-m"]
-        children = [
-            subprocess.Popen([*ours, "tidegate.control.demo"], start_new_session=True),
-            subprocess.Popen([*ours, "tidegate", "run", "-c", str(config)], start_new_session=True),
-        ]
+        children = [subprocess.Popen([*ours, "tidegate.control.demo"], start_new_session=True)]
         try:
-            if not wait_until_ready(children):
+            # The services first: a gateway that finds them down keeps them out until they have passed two probes.
+            started = wait_until(serving, children)
+            if started:
+                children.append(subprocess.Popen([*ours, "tidegate", "run", "-c", str(config)], start_new_session=True))
+            if not started or not wait_until(answering, children):
                 console.print("tidegate: the demo did not start; are the ports 8080, 9080, 8091 and 8092 free?")
                 return 1
             show(console, config)
@@ -126,18 +128,33 @@ def interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def wait_until_ready(children: list[subprocess.Popen[bytes]]) -> bool:
-    """Whether the gateway answers through to a service within ``START``; False at once when a child has ended."""
+def wait_until(ready: Callable[[], bool], children: list[subprocess.Popen[bytes]]) -> bool:
+    """Whether *ready* holds within ``START``; False at once when a child has ended."""
     deadline = time.monotonic() + START
     while time.monotonic() < deadline and all(child.poll() is None for child in children):
-        try:
-            with urllib.request.urlopen(f"http://{GATEWAY}/echo", timeout=1) as answer:
-                if answer.status == 200:
-                    return True
-        except (OSError, urllib.error.URLError):
-            pass
+        if ready():
+            return True
         time.sleep(0.1)
     return False
+
+
+def serving() -> bool:
+    """Whether both instances of the service take connections."""
+    try:
+        for port in PORTS:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def answering() -> bool:
+    """Whether the gateway answers through to a service."""
+    try:
+        with urllib.request.urlopen(f"http://{GATEWAY}/echo", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:

@@ -8,9 +8,9 @@ import pytest
 from tidegate.rules.request_id import RequestIds, is_good_request_id
 
 
-@pytest.mark.parametrize("drawn", [0, 1, (1 << 62) - 1])
+@pytest.mark.parametrize("drawn", [0, 1, -1])
 def test_an_id_is_a_version_7_uuid_of_its_millisecond(drawn: int) -> None:
-    made = uuid.UUID(RequestIds(lambda bits: drawn).make(1_763_000_000.123))
+    made = uuid.UUID(RequestIds(lambda bits: drawn & ((1 << bits) - 1)).make(1_763_000_000.123))
     assert made.version == 7
     assert made.variant == uuid.RFC_4122
     assert made.int >> 80 == 1_763_000_000_123

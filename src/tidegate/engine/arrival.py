@@ -41,7 +41,11 @@ def arrive(runtime: Runtime, x: Exchange, merge_slashes: bool) -> tuple[int, Ans
         trace = continue_trace(index.get("traceparent"), index.get("tracestate"), draw.randbytes(RANDOM_SIZE), sample)
     else:
         trace = continue_trace(None, None, draw.randbytes(RANDOM_SIZE), sample)
-    x.trace_id, x.span_id, x.trace_parent, x.sampled, x.trace_state = trace
+    x.trace_id = trace.trace_id
+    x.span_id = trace.span_id
+    x.trace_parent = trace.parent
+    x.sampled = trace.sampled
+    x.trace_state = trace.state
     authority, raw_path, query = split_target(head.target, head.method)
     host = index.get("host")
     if host is not None:

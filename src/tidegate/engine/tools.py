@@ -150,15 +150,9 @@ class PartTools:
         self.key_sets = base.key_sets
         self.cleartext = False
         self.upstream = scope.removeprefix("upstream/")
-
-    def now(self) -> float:
-        return self.base.clock()
-
-    def wall(self) -> float:
-        return self.base.wall()
-
-    def random(self) -> float:
-        return self.base.random.random()
+        self.now = base.clock
+        self.wall = base.wall
+        self.random = base.random.random
 
     def weights_version(self) -> int:
         upstream = self.base.upstreams.get(self.upstream)

@@ -16,8 +16,8 @@ def is_good_request_id(value: str) -> bool:
 
 
 class RequestIds:
-    """Makes UUIDv7s: the millisecond, a count of twelve bits, 62 random bits that are drawn anew for each millisecond
-    and each 4,096 ids. Two workers draw apart, so their ids differ; within one the count does.
+    """Makes UUIDv7s: the millisecond, a count of twelve bits, 62 random bits that are drawn anew for each 4,096 ids. Two
+    workers draw apart, so their ids differ; within one the millisecond and the count do.
 
     *draw* gives that many random bits (``random.getrandbits``).
     """
@@ -27,7 +27,7 @@ class RequestIds:
     def __init__(self, draw: Callable[[int], int]) -> None:
         self._draw = draw
         self._millisecond = -1
-        self._count = 0
+        self._count = 4095
         self._prefix = ""
         self._tail = ""
 
@@ -35,12 +35,13 @@ class RequestIds:
         """An id for *wall* seconds since the epoch."""
         millisecond = int(wall * 1000.0)
         count = self._count + 1
-        if millisecond != self._millisecond or count == 4096:
-            count = 0
+        if millisecond != self._millisecond:
             self._millisecond = millisecond
-            stamp = f"{millisecond & 0xFFFFFFFFFFFF:012x}"
+            stamp = "%012x" % (millisecond & 0xFFFFFFFFFFFF)
             self._prefix = f"{stamp[:8]}-{stamp[8:]}-7"
-            tail = f"{self._draw(62) | 1 << 63:016x}"
+        if count == 4096:
+            count = 0
+            tail = "%04x%012x" % (self._draw(14) | 0x8000, self._draw(48))
             self._tail = f"-{tail[:4]}-{tail[4:]}"
         self._count = count
         return self._prefix + _COUNTS[count] + self._tail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 _PARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?").fullmatch
 _KEY: Final = r"(?:[a-z0-9][_0-9a-z\-*/]{0,255}|[a-z0-9][_0-9a-z\-*/]{0,240}@[a-z][_0-9a-z\-*/]{0,13})"
@@ -16,7 +16,7 @@ RANDOM_SIZE: Final = 24
 """Random bytes :func:`continue_trace` needs: 16 for a trace id, 8 for a span id."""
 
 
-class TraceContext(NamedTuple):
+class TraceContext:
     """The trace an exchange belongs to.
 
     trace_id, span_id  lower-case hex; the span is ours
@@ -25,11 +25,14 @@ class TraceContext(NamedTuple):
     state              the ``tracestate`` to pass on, "" for none
     """
 
-    trace_id: str
-    span_id: str
-    parent: str
-    sampled: bool
-    state: str
+    __slots__ = ("parent", "sampled", "span_id", "state", "trace_id")
+
+    def __init__(self, trace_id: str, span_id: str, parent: str, sampled: bool, state: str) -> None:
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.parent = parent
+        self.sampled = sampled
+        self.state = state
 
 
 def continue_trace(traceparent: str | None, tracestate: str | None, random: bytes, sample_new: bool) -> TraceContext:

@@ -64,6 +64,8 @@ _NO_OPTIONS: Final[frozenset[str]] = frozenset()
 _KEEP_ALIVE: Final = frozenset({"keep-alive"})
 
 _REMEMBERED: Final = 256
+_STATUS_LINES: Final = 128
+_STATUS_LINE_SIZE: Final = 64
 _SIGHTED: Final = 4096
 _REMEMBERED_SIZE: Final = 2048
 
@@ -132,7 +134,7 @@ class HeadLimits:
     field_count   100; field_size 16 KiB for one line; head_size 32 KiB for all lines together
     """
 
-    __slots__ = ("answers", "field_count", "field_size", "head_size", "request_line", "requests")
+    __slots__ = ("answers", "field_count", "field_size", "head_size", "request_line", "requests", "status_lines")
 
     def __init__(
         self, request_line: int = 8192, field_count: int = 100, field_size: int = 16384, head_size: int = 32768
@@ -143,6 +145,7 @@ class HeadLimits:
         self.head_size = head_size
         self.requests = BlockMemory()
         self.answers = BlockMemory()
+        self.status_lines: dict[str, tuple[int, int, str]] = {}
 
 
 def find_head_end(data: bytes | bytearray, start: int = 0) -> int:
@@ -356,15 +359,13 @@ def parse_response(head: bytes | bytearray, request_method: str, limits: HeadLim
     ``keep_alive`` False: the connection ends with this answer. Raises ``bad_upstream`` with reason ``protocol``.
     """
     line, _, text = head.decode("latin-1").partition("\r\n")
-    match = _STATUS_LINE(line)
-    if match is None or len(line) > limits.request_line:
-        raise _broken("The status line is malformed.")
-    minor, digits, reason = match.groups()
-    version = 11 if minor == "1" else 10
+    status_line = limits.status_lines.get(line)
+    if status_line is None:
+        status_line = _read_status_line(line, limits)
+    version, status, reason = status_line
     known = limits.answers.blocks.get(text) if version == 11 else None
     if known is None:
         known = _read_answer_block(text, version, limits)
-    status = int(digits)
     length = known.body_length
     keep_alive = known.keep_alive
     if status < 200 or status == 204:
@@ -375,7 +376,7 @@ def parse_response(head: bytes | bytearray, request_method: str, limits: HeadLim
         length = NO_BODY
     elif length == UNTIL_CLOSE:
         keep_alive = False
-    return ResponseHead(status, reason or "", known.fields, length, version, keep_alive, known.memo)
+    return ResponseHead(status, reason, known.fields, length, version, keep_alive, known.memo)
 
 
 def scan_partial_answer(buffered: bytes, limits: HeadLimits) -> None:
@@ -392,6 +393,18 @@ def scan_partial_answer(buffered: bytes, limits: HeadLimits) -> None:
         check_partial(buffered[end + 2 :].decode("latin-1"))
     except Fault as fault:
         raise _broken(fault.detail) from None
+
+
+def _read_status_line(line: str, limits: HeadLimits) -> tuple[int, int, str]:
+    """(version, status, reason); the few there are of a peer are remembered."""
+    match = _STATUS_LINE(line)
+    if match is None or len(line) > limits.request_line:
+        raise _broken("The status line is malformed.")
+    minor, digits, reason = match.groups()
+    found = (11 if minor == "1" else 10, int(digits), reason or "")
+    if len(limits.status_lines) < _STATUS_LINES and len(line) <= _STATUS_LINE_SIZE:
+        limits.status_lines[line] = found
+    return found
 
 
 def _read_answer_block(text: str, version: int, limits: HeadLimits) -> FieldBlock:

@@ -79,9 +79,10 @@ async def serve_from(
     now = runtime.clock()
     admission = upstream.admission
     place = admission.enter(x, now)
+    entered = now
     if place is not None:
         await place
-    entered = runtime.clock()
+        entered = runtime.clock()
     seconds = -1.0
     timed_out = False
     try:
@@ -96,11 +97,12 @@ async def serve_from(
         elif upstream.hedge is not None:
             reached = await reach_hedged(runtime, upstream, route, x, lines, body, client)
         else:
-            reached = await reach(runtime, upstream, route, x, lines, body, client)
-        seconds = runtime.clock() - entered
+            reached = await reach(runtime, upstream, route, x, lines, body, client, begun=entered)
         if isinstance(reached, Answer):
+            seconds = runtime.clock() - entered
             send_answer(client, x, route, reached)
             return
+        seconds = reached.at - entered
         if plan.fallback and 502 <= reached.head.status <= 504:
             fallback = find_status_fallback(plan.fallback, reached.head.status)
             if fallback is not None:
@@ -149,7 +151,7 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
     head = reached.head
     kind = "cancelled"
     try:
-        x.first_byte_at = runtime.clock()
+        x.first_byte_at = reached.at
         if head.body_length == NO_BODY and (x.method == "HEAD" or head.status == 304):
             head.body_length = announced_length(head.fields)
         if not (route.on_response_head or route.on_response_body or route.on_response_chunk or x.debug):
@@ -159,7 +161,10 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
                 text += field_lines(x.answer_fields)
             head.text = f"{text}x-request-id: {x.request_id}\r\n"
             x.status = head.status
-            await send_on(client, route, x, reached, None)
+            if connection.ended:
+                client.send_whole(x, head, connection.taken())
+            else:
+                await send_on(client, route, x, reached, None)
             kind = ""
             return
         head.fields = response_fields(head.fields)

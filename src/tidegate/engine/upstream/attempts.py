@@ -29,11 +29,19 @@ CONNECT_REASONS: Final = frozenset({"connect_failed", "connect_timeout", "dns_fa
 class Reached:
     """An upstream that has answered: its connection stands behind the head, the body still to be taken."""
 
-    __slots__ = ("connection", "endpoint", "first_byte", "head", "upstream")
+    __slots__ = ("at", "connection", "endpoint", "first_byte", "head", "upstream")
 
     def __init__(
-        self, upstream: Upstream, endpoint: Endpoint, connection: Http1Client, head: ResponseHead, first_byte: float
+        self,
+        upstream: Upstream,
+        endpoint: Endpoint,
+        connection: Http1Client,
+        head: ResponseHead,
+        first_byte: float,
+        at: float,
     ) -> None:
+        self.at = at
+        """When the head came."""
         self.upstream = upstream
         self.endpoint = endpoint
         self.connection = connection
@@ -60,9 +68,10 @@ async def reach(
     tunnel: Tunnel | None = None,
     avoid: list[Endpoint] | None = None,
     may_repeat: bool = True,
+    begun: float = 0.0,
 ) -> Reached:
     """The first acceptable answer head, or the last Fault. *lines* are the request's fields, but for what differs by
-    attempt. *may_repeat* False: one attempt only (hedges)."""
+    attempt. *may_repeat* False: one attempt only (hedges). *begun*: the time, where the caller knows it."""
     plan = upstream.plan
     retry = plan.retry
     tried: list[Endpoint] = avoid if avoid is not None else []
@@ -73,10 +82,12 @@ async def reach(
     stale_spent = False
     body_length = body.length if body is not None else NO_BODY
     draw = runtime.random.random
-    upstream.budget.count(runtime.clock())
+    now = begun or runtime.clock()
+    upstream.budget.count(now)
     while True:
+        if number > 0:
+            now = runtime.clock()
         number += 1
-        now = runtime.clock()
         permit = upstream.breaker.permit(now, draw())
         fault: Fault | None = None
         reached: Reached | None = None
@@ -115,7 +126,7 @@ async def reach(
             else:
                 head = await wait
             ended = runtime.clock()
-            reached = Reached(upstream, endpoint, connection, head, ended - now)
+            reached = Reached(upstream, endpoint, connection, head, ended - now, ended)
         except Fault as raised:
             fault = raised
             if connection is not None:

@@ -1,6 +1,8 @@
 # make run · test · check · bench · docs · new KIND NAME. What was done stays done: see .make/.
 
-PYTHON ?= python3
+# The first Python of this machine that is new enough, unless PYTHON= says which.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && exit; done; echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := .make/run
@@ -16,7 +18,7 @@ help:
 	@echo "make test           all tests (TESTS=tests/rules for some)"
 	@echo "make check          what must pass before a change goes in: style, types, floors, tests, docs"
 	@echo "make format         lay out the code"
-	@echo "make bench          measure against nginx, HAProxy and Envoy, as far as they are installed"
+	@echo "make bench          build the wheel, and measure it against nginx, HAProxy and Envoy, as far as they are installed"
 	@echo "make wheel          build the compiled wheel into dist/"
 	@echo "make test-wheel     the tests against that wheel"
 	@echo "make test-all       the tests on every Python from 3.11 that is installed"
@@ -28,7 +30,7 @@ help:
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { echo "Python has no venv here; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
 
 $(RUN): pyproject.toml | $(VENV)/bin/python
 	@mkdir -p $(MARKS)
@@ -49,7 +51,8 @@ debian: .make/debian
 	  echo "== nginx is here"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 	  echo "== installing nginx"; \
-	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light; } \
+	  { timeout 120 apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    timeout 300 apt-get install -y -qq --no-install-recommends nginx-light; } \
 	    >.make/debian.log 2>&1 || echo "== nginx could not be installed (.make/debian.log): its tests are skipped"; \
 	else \
 	  echo "== no nginx, and no right to install it: its tests are skipped"; \
@@ -88,13 +91,14 @@ bench: $(DEV) $(BENCH) .make/wheel
 # -- documents that are generated -------------------------------------------------------------------------------------
 
 docs: $(DEV)
-	@mkdir -p docs
 	$(BIN)/tidegate schema > docs/config.schema.json
+	$(BIN)/python -m tidegate.assembly.reference
 
 docs-check: $(DEV)
 	@mkdir -p $(MARKS)
 	@$(BIN)/tidegate schema > .make/config.schema.json
 	@cmp -s .make/config.schema.json docs/config.schema.json || { echo "docs/config.schema.json is old: make docs"; exit 1; }
+	@$(BIN)/python -m tidegate.assembly.reference --check
 
 # -- wheels -----------------------------------------------------------------------------------------------------------
 

@@ -161,7 +161,7 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
                 text += field_lines(x.answer_fields)
             head.text = f"{text}x-request-id: {x.request_id}\r\n"
             x.status = head.status
-            if connection.ended:
+            if connection.ended and not connection.trailers:
                 client.send_whole(x, head, connection.taken())
             else:
                 await send_on(client, route, x, reached, None)

@@ -235,6 +235,6 @@ def hung_callback(run: Run) -> None:
         tally = Load(gateway.port, lambda i: text, rate, seconds).run()
         assert tally.share(200) == 1.0, tally
         assert tally.quantile(0.99) < usual.quantile(0.99) + (0.001 if FULL else 0.02), f"{tally}, usual {usual}"
-        assert gateway.metric("records_dropped_total") > dropped
+        assert gateway.metric("records_dropped_total") >= dropped > 0
         grown = gateway.rss() - before
         assert grown < 16 << 20, f"{grown >> 10} KiB"

@@ -2,8 +2,8 @@
 
     python benchmarks/all.py [--quick] [--only p1_proxy,p13_start]
 
-A script that fails is named at the end and leaves its old result where it was; the rest goes on. Nothing else should run
-on the machine meanwhile: `load before` in each result tells.
+A script that fails is named at the end and leaves its old result where it was; the rest goes on. Nothing else should
+run on the machine meanwhile: `load before` in each result tells.
 """
 
 from __future__ import annotations

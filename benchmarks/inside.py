@@ -1,12 +1,13 @@
-"""Where a request's time goes inside the engine: the whole policy chain of P1 driven through fake transports, no kernel.
+"""Where a request's time goes inside the engine: the whole policy chain of P1 driven through fake transports, no
+kernel.
 
     python benchmarks/inside.py [--build compiled|interpreted] [--requests N] [--profile] [--whole]
 
-Prints the CPU time of a request without its four socket calls: the best of seven rounds, which is the quietest moment of
-a busy machine. ``--profile`` lists functions by their own time (cProfile triples the time of small Python functions and
-sees compiled ones only as a whole); ``--whole`` sorts by cumulated time. ``--requests N`` runs exactly N requests after
-200 of warm-up and prints nothing but their number, for callgrind: the difference of two such runs is the cost in
-instructions, see ``smoke.py``.
+Prints the CPU time of a request without its four socket calls: the best of seven rounds, which is the quietest moment
+of a busy machine. ``--profile`` lists functions by their own time (cProfile triples the time of small Python
+functions and sees compiled ones only as a whole); ``--whole`` sorts by cumulated time. ``--requests N`` runs exactly
+N requests after 200 of warm-up and prints nothing but their number, for callgrind: the difference of two such runs is
+the cost in instructions, see ``smoke.py``.
 """
 
 from __future__ import annotations
@@ -84,10 +85,14 @@ class Inside:
         """Requests that were not answered within their own call."""
 
     async def start(self) -> None:
+        from gateway import policy
+        from upstream import SIZE, answer
+
         from tidegate.assembly import generation
         from tidegate.assembly.build import Builder
         from tidegate.assembly.check import check
         from tidegate.assembly.consumers import WorkerConsumers
+        from tidegate.assembly.worker_key_sets import WorkerKeySets
         from tidegate.authorities.local import LocalLimits
         from tidegate.control.limits import LimitAuthority
         from tidegate.engine.downstream.http1_connection import Http1Connection
@@ -95,9 +100,6 @@ class Inside:
         from tidegate.engine.steps import Wait
         from tidegate.engine.tools import EngineTools
         from tidegate.engine.upstream.http1_client import Http1Client
-
-        from gateway import policy
-        from upstream import SIZE, answer
 
         loop = asyncio.get_running_loop()
         config = self.folder / "tidegate.json"
@@ -119,7 +121,12 @@ class Inside:
 
         self.limits = LocalLimits(time.monotonic, ask, lambda: Wait(tools.steps), loop.call_soon, 1)
         tools = EngineTools(
-            loop=loop, config_folder=self.folder, data_folder=self.folder, consumers=consumers, limits=self.limits
+            loop=loop,
+            config_folder=self.folder,
+            data_folder=self.folder,
+            consumers=consumers,
+            limits=self.limits,
+            key_sets=WorkerKeySets(time.monotonic, lambda url: None),
         )
         built = Builder(os.environ).build(data, tools.for_part)
         consumers.configure(list(generation.consumers(built.generation, os.environ)))

@@ -87,7 +87,8 @@ if __name__ == "__main__":
         Gate("lost in flight, a kill", in_flight / count, "", None, 0),
     ]
     result.notes.append(
-        f"{build(given.build).name} build, {given.workers} workers, {given.rate:,.0f} requests/s offered; a worker was back"
+        f"{build(given.build).name} build, {given.workers} workers, {given.rate:,.0f} requests/s offered; a"
+        f" worker was back"
         f" after {took[len(took) // 2] * 1e3:.0f} ms (median), {took[-1] * 1e3:.0f} ms (worst)."
     )
     finish(result)

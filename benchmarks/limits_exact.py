@@ -3,10 +3,10 @@
     python benchmarks/limits_exact.py [--quick]
 
 1,000 clients at once, each with a connection of its own, ask with one key as fast as they are answered. Two limits are
-tried: `fixed` windows, whose count is exact by definition, and the steady rate with a burst (GCRA), where any stretch of T
-seconds may hold burst + rate × T. The client notes when each request that passed was sent and answered: it was let through
-somewhere between, so a stretch that holds both moments holds the decision. Each stretch that begins with one of 300 requests
-spread over the run is checked.
+tried: `fixed` windows, whose count is exact by definition, and the steady rate with a burst (GCRA), where any stretch
+of T seconds may hold burst + rate × T. The client notes when each request that passed was sent and answered: it was
+let through somewhere between, so a stretch that holds both moments holds the decision. Each stretch that begins with
+one of 300 requests spread over the run is checked.
 """
 
 from __future__ import annotations
@@ -95,19 +95,11 @@ async def ask(port: int, seconds: float) -> tuple[list[tuple[float, float]], Cou
 
 
 def most_over(passed: list[tuple[float, float]], allowed: Any) -> float:
-    """The largest excess over what *allowed* grants a stretch of that many seconds: for every stretch, the requests that
-    lie wholly in it, from being sent to being answered, were certainly let through within it."""
-    worst = float("-inf")
-    answers = sorted(passed, key=lambda each: each[1])
-    starts = sorted({each[0] for each in passed})
-    step = max(1, len(starts) // 300)
-    for begun in starts[::step]:
-        count = 0
-        for sent, answered in answers:
-            if sent >= begun:
-                count += 1
-                worst = max(worst, count - allowed(answered - begun))
-    return worst
+    """The largest excess over what *allowed* grants a stretch of that many seconds: for every stretch, the requests
+    that lie wholly in it, from being sent to being answered, were certainly let through within it.""" worst =
+    float("-inf") answers = sorted(passed, key=lambda each: each[1]) starts = sorted({each[0] for each in passed})
+    step = max(1, len(starts) // 300) for begun in starts[::step]: count = 0 for sent, answered in answers: if sent >=
+    begun: count += 1 worst = max(worst, count - allowed(answered - begun)) return worst
 
 
 def limited(limit: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +114,15 @@ if __name__ == "__main__":
     given = parser.parse_args()
     seconds = 3.0 if given.quick else 10.0
     result = begin("limits", "F17: four workers and one limit", given.quick)
-    result.columns = ["limit", "asked", "let through", "allowed in that time", "refused (429)", "anything else", "most over in any stretch"]
+    result.columns = [
+        "limit",
+        "asked",
+        "let through",
+        "allowed in that time",
+        "refused (429)",
+        "anything else",
+        "most over in any stretch",
+    ]
     os.sched_setaffinity(0, {LOAD_CORE})
     cases = (
         (f"{RATE}/s, burst {BURST}", {"rate": f"{RATE}/s", "burst": BURST}, lambda t: BURST + RATE * t),
@@ -136,7 +136,9 @@ if __name__ == "__main__":
         other = ", ".join(f"{what}: {count:,}" for what, count in seen.items() if what not in ("200", "429")) or "none"
         over = max(0.0, most_over(passed, allowed))
         result.rows.append([name, seen.total(), len(passed), round(allowed(spent)), seen["429"], other, over])
-        result.gates.append(Gate(f"{name}: let through over the limit, in any stretch", over, "", 1.0 + 0.01 * BURST, 0))
+        result.gates.append(
+            Gate(f"{name}: let through over the limit, in any stretch", over, "", 1.0 + 0.01 * BURST, 0)
+        )
     result.notes.append(
         f"{build(given.build).name} build, 4 workers on this machine's cores, {CLIENTS:,} clients with one key for"
         f" {seconds:.0f} s; requests counted in a stretch were sent and answered within it."

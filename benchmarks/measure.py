@@ -109,7 +109,11 @@ def instructions(stderr: str) -> tuple[float, float]:
 def machine() -> dict[str, str]:
     """The machine, in words that tell nobody where it stands."""
     model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / (1 << 20)

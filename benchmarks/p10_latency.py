@@ -3,8 +3,8 @@ against the service behind it.
 
     python benchmarks/p10_latency.py [--quick] [--runs N] [--seconds S]
 
-The peak is found first, with wrk, in the same run. The generator shares its core with the service, so its own delays are
-in both figures; what is reported is the difference of the percentiles.
+The peak is found first, with wrk, in the same run. The generator shares its core with the service, so its own delays
+are in both figures; what is reported is the difference of the percentiles.
 """
 
 from __future__ import annotations

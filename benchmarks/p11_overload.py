@@ -2,8 +2,8 @@
 
     python benchmarks/p11_overload.py [--quick] [--runs N] [--seconds S]
 
-Nothing on this machine can offer five times what a bare proxied GET takes on a core: the generator has one core too, and
-shares it with the service. So two overloads that can be offered are measured, one for each thing that runs out:
+Nothing on this machine can offer five times what a bare proxied GET takes on a core: the generator has one core too,
+and shares it with the service. So two overloads that can be offered are measured, one for each thing that runs out:
 
 - *the service*: it takes 20 ms an answer and the bulkhead lets 20 calls in, so 1,000/s is its peak; the rest may
   wait for 10 ms, then it is refused;
@@ -89,6 +89,8 @@ if __name__ == "__main__":
     result.columns = ["overload", "offered/s", "served/s", "p50 ms", "p99 ms", "not served"]
     measure(result, "service full", service_bound, given, runs, seconds)
     measure(result, "gateway's core full", core_bound, given, runs, seconds)
-    result.notes.append(f"{build(given.build).name} build; {runs} runs of {seconds:.0f} s, {CONNECTIONS} connections at most.")
+    result.notes.append(
+        f"{build(given.build).name} build; {runs} runs of {seconds:.0f} s, {CONNECTIONS} connections at most."
+    )
     result.notes.append("A bare proxied GET cannot be offered at five times its peak from the one core that is left.")
     finish(result)

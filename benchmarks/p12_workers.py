@@ -36,7 +36,8 @@ if __name__ == "__main__":
     growth = (result.rows[1][1] / result.rows[0][1] - 1) * 100
     result.gates.append(Gate("CPU a request, 1 → 2 workers", growth, "% more", 10, 3))
     result.notes.append(
-        f"{build(given.build).name} build, {len(CORES)} cores, workers not pinned, load and service on core {CORES[-1]}:"
+        f"{build(given.build).name} build, {len(CORES)} cores, workers not pinned, load and service on core"
+        f" {CORES[-1]}:"
         " an upper bound, see the script."
     )
     finish(result)

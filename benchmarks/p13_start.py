@@ -3,8 +3,8 @@
     python benchmarks/p13_start.py [--quick]
 
 *Start* is `tidegate run` with the config of P1 and an empty data folder until a proxied GET is answered with 200, the
-operating system's file cache warm, measured as an operator sees it: Python's start, the config, key digests, fork. *Import* is
-`import tidegate.cli` less a bare Python, by the wall clock.
+operating system's file cache warm, measured as an operator sees it: Python's start, the config, key digests, fork.
+*Import* is `import tidegate.cli` less a bare Python, by the wall clock.
 """
 
 from __future__ import annotations

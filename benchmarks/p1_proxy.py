@@ -3,10 +3,10 @@
     python benchmarks/p1_proxy.py [--quick] [--runs N] [--seconds S]
 
 tidegate finds the route among 200 and the key among 1,000, holds a GCRA limit, chooses one of two targets by latency
-behind a circuit breaker over 100 calls, edits the hop-by-hop fields, adds trace context and request id, counts a latency
-histogram and writes an access record. The others get no policy at all. All take turns, run by run (A B C D, A B C D...),
-each alone on its core, 64 keep-alive connections. The measure is the CPU time of every process of the proxy for one
-request, and its instructions where the machine counts them.
+behind a circuit breaker over 100 calls, edits the hop-by-hop fields, adds trace context and request id, counts a
+latency histogram and writes an access record. The others get no policy at all. All take turns, run by run (A B C D, A
+B C D...), each alone on its core, 64 keep-alive connections. The measure is the CPU time of every process of the
+proxy for one request, and its instructions where the machine counts them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ def report(result: Result, found: dict[str, list[load.Load]]) -> None:
     for label, mine, gates in (("compiled", ours, True), ("interpreted", pure, False)):
         if mine is None:
             continue
-        for rival, steps in (("envoy", (0.5, None, None)), ("haproxy", (None, 1.0, None)), ("nginx", (None, None, 1.0))):
+        for rival, steps in (
+            ("envoy", (0.5, None, None)),
+            ("haproxy", (None, 1.0, None)),
+            ("nginx", (None, None, 1.0)),
+        ):
             if rival in cost:
                 asked = steps if gates else (None, None, None)
                 result.gates.append(Gate(f"{label}, {unit} ÷ {rival}'s", mine / cost[rival], "×", *asked))
@@ -67,7 +71,8 @@ if __name__ == "__main__":
     runs, seconds = (1, 2.0) if given.quick else (given.runs, given.seconds)
     report(result, measure(seconds, runs))
     result.notes.append(
-        "The rivals only proxy; tidegate does the whole policy chain. 64 keep-alive connections, load and upstream on the"
+        "The rivals only proxy; tidegate does the whole policy chain. 64 keep-alive connections, load and"
+        " upstream on the"
         f" other core, {runs} runs of {seconds:.0f} s in turn, every answer checked."
     )
     finish(result)

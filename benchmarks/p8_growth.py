@@ -103,7 +103,9 @@ def pair(
         result.rows.append([label, middle(costs[name]), max(costs[name]), started[name], memory[name]])
     growth = (middle(costs["large"]) / middle(costs["small"]) - 1) * 100
     sizes = [f"{next(iter(size.values())):,}" for size in (small, large)]
-    result.gates.append(Gate(f"{what} {sizes[0]} → {sizes[1]}: CPU of the worker a request", growth, "% more", 25, 10, 3))
+    result.gates.append(
+        Gate(f"{what} {sizes[0]} → {sizes[1]}: CPU of the worker a request", growth, "% more", 25, 10, 3)
+    )
 
 
 if __name__ == "__main__":
@@ -111,7 +113,9 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--only", default="", help="routes, keys or connections")
-    parser.add_argument("--crowd", type=int, default=0, help="hold so many idle connections (used by the script itself)")
+    parser.add_argument(
+        "--crowd", type=int, default=0, help="hold so many idle connections (used by the script itself)"
+    )
     parser.add_argument("--port", type=int, default=PORT)
     given = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -104,7 +104,8 @@ if __name__ == "__main__":
     took.sort()
     result.gates.append(Gate(f"requests lost in {count:,} reloads", float(lost), "", 0, 0, 0))
     result.notes.append(
-        f"{build(given.build).name} build, {given.workers} workers, {given.rate:,.0f} requests/s offered; 200 routes, 1,000"
+        f"{build(given.build).name} build, {given.workers} workers, {given.rate:,.0f} requests/s offered; 200"
+        f" routes, 1,000"
         f" keys; from SIGHUP to the first answer of the new config: median {took[len(took) // 2] * 1e3:.0f} ms, worst"
         f" {took[-1] * 1e3:.0f} ms."
     )

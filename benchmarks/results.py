@@ -135,7 +135,9 @@ def part(result: Result) -> str:
         rows = []
         for gate in result.gates:
             sign = "≥" if gate.at_least else "≤"
-            steps = [f"{sign} {figure(each)}" if each is not None else "" for each in (gate.first, gate.goal, gate.moonshot)]
+            steps = [
+                f"{sign} {figure(each)}" if each is not None else "" for each in (gate.first, gate.goal, gate.moonshot)
+            ]
             rows.append([gate.what, f"{figure(gate.value)} {gate.unit}".strip(), *steps, gate.reached()])
         text += [table(["claim", "measured", "first gate", "goal", "moonshot", "reached"], rows), ""]
     text += [f"- {note}" for note in result.notes]

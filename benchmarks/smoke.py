@@ -4,15 +4,15 @@
 
 Times do not travel between machines, instructions nearly do. So the check is, in this order:
 
-1. *Instructions* of one request inside the engine (``inside.py``; no kernel, fixed hash seed): the difference of a run with
-   many requests and one with few, counted by the processor where it may be, else by valgrind. Fails at more than 15 %
-   over ``baseline.json``.
+1. *Instructions* of one request inside the engine (``inside.py``; no kernel, fixed hash seed): the difference of a
+   run with many requests and one with few, counted by the processor where it may be, else by valgrind. Fails at more
+   than 15 % over ``baseline.json``.
 2. Where neither counts: CPU time of a proxied GET as a ratio to nginx's in the same run, taken in turn, the best of
    three. Fails at more than 50 % over the baseline's ratio: a shared machine moves such a ratio by a third.
 3. Without nginx and wrk too: CPU time inside the engine as a ratio to a fixed loop of Python, fails at 50 %.
 
-``--update`` measures everything that can be measured here and writes it into ``baseline.json``; a change that is meant to
-cost more commits the new figure with its reason.
+``--update`` measures everything that can be measured here and writes it into ``baseline.json``; a change that is
+meant to cost more commits the new figure with its reason.
 """
 
 from __future__ import annotations

@@ -95,11 +95,19 @@ async def ask(port: int, seconds: float) -> tuple[list[tuple[float, float]], Cou
 
 
 def most_over(passed: list[tuple[float, float]], allowed: Any) -> float:
-    """The largest excess over what *allowed* grants a stretch of that many seconds: for every stretch, the requests
-    that lie wholly in it, from being sent to being answered, were certainly let through within it.""" worst =
-    float("-inf") answers = sorted(passed, key=lambda each: each[1]) starts = sorted({each[0] for each in passed})
-    step = max(1, len(starts) // 300) for begun in starts[::step]: count = 0 for sent, answered in answers: if sent >=
-    begun: count += 1 worst = max(worst, count - allowed(answered - begun)) return worst
+    """The largest excess over what *allowed* grants a stretch of that many seconds: requests that lie wholly in a
+    stretch, from being sent to being answered, were certainly let through within it."""
+    worst = float("-inf")
+    answers = sorted(passed, key=lambda each: each[1])
+    starts = sorted({each[0] for each in passed})
+    step = max(1, len(starts) // 300)
+    for begun in starts[::step]:
+        count = 0
+        for sent, answered in answers:
+            if sent >= begun:
+                count += 1
+                worst = max(worst, count - allowed(answered - begun))
+    return worst
 
 
 def limited(limit: dict[str, Any]) -> dict[str, Any]:

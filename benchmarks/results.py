@@ -50,7 +50,7 @@ class Gate:
 
     def reached(self) -> str:
         """The highest step that is reached."""
-        best = "**not met**"
+        best = "**not met**" if self.first is not None else "**goal not met**"
         steps = [(self.first, "first gate"), (self.goal, "goal"), (self.moonshot, "moonshot")]
         for step, name in steps:
             if step is not None and (self.value >= step if self.at_least else self.value <= step):

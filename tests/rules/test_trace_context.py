@@ -13,6 +13,10 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 
 
+def told(context: TraceContext) -> tuple[str, str, str, bool, str]:
+    return context.trace_id, context.span_id, context.parent, context.sampled, context.state
+
+
 @pytest.mark.parametrize(
     ("value", "parent"),
     [
@@ -25,10 +29,6 @@ SPAN = "b7ad6b7169203331"
         (f"01-{TRACE}-{SPAN}-01-", (TRACE, SPAN, True)),
     ],
 )
-def told(context: TraceContext) -> tuple[str, str, str, bool, str]:
-    return context.trace_id, context.span_id, context.parent, context.sampled, context.state
-
-
 def test_a_valid_parent_is_read(value: str, parent: tuple[str, str, bool]) -> None:
     assert parse_parent(value) == parent
 

@@ -93,9 +93,7 @@ def test_an_answer_is_framed_for_its_client(
 
 def test_interim_answers_carry_nothing_of_ours() -> None:
     """S2.16"""
-    assert (
-        encode_response(100, "Continue", "", NO_BODY, True, 11, DATE) == b"HTTP/1.1 100 Continue\r\n\r\n"
-    )
+    assert encode_response(100, "Continue", "", NO_BODY, True, 11, DATE) == b"HTTP/1.1 100 Continue\r\n\r\n"
     fields = [("connection", "Upgrade"), ("upgrade", "websocket")]
     raw = encode_response(101, "Switching Protocols", field_lines(fields), NO_BODY, True, 11, DATE)
     assert raw == b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"

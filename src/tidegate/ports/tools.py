@@ -81,4 +81,3 @@ class Tools(Protocol):
 
     def secret(self, reference: str) -> str:
         """The value of a config reference that is kept out of the Plan."""
-

@@ -16,8 +16,8 @@ def is_good_request_id(value: str) -> bool:
 
 
 class RequestIds:
-    """Makes UUIDv7s: the millisecond, a count of twelve bits, 62 random bits that are drawn anew for each 4,096 ids. Two
-    workers draw apart, so their ids differ; within one the millisecond and the count do.
+    """Makes UUIDv7s: the millisecond, a count of twelve bits, 62 random bits that are drawn anew for each 4,096 ids.
+    Two workers draw apart, so their ids differ; within one the millisecond and the count do.
 
     *draw* gives that many random bits (``random.getrandbits``).
     """
@@ -37,11 +37,11 @@ class RequestIds:
         count = self._count + 1
         if millisecond != self._millisecond:
             self._millisecond = millisecond
-            stamp = "%012x" % (millisecond & 0xFFFFFFFFFFFF)
+            stamp = f"{millisecond & 0xFFFFFFFFFFFF:012x}"
             self._prefix = f"{stamp[:8]}-{stamp[8:]}-7"
         if count == 4096:
             count = 0
-            tail = "%04x%012x" % (self._draw(14) | 0x8000, self._draw(48))
+            tail = f"{self._draw(14) | 0x8000:04x}{self._draw(48):012x}"
             self._tail = f"-{tail[:4]}-{tail[4:]}"
         self._count = count
         return self._prefix + _COUNTS[count] + self._tail

@@ -73,6 +73,8 @@ class Gateway:
         """Whether every worker has served something, and so opened what it opens once."""
         self.descriptors = 0
         """RLIMIT_NOFILE of the gateway, when it should not be the machine's."""
+        self.address_space = 0
+        """RLIMIT_AS of the gateway, likewise."""
 
     # -- start and stop ----------------------------------------------------------------------------------------------
 
@@ -107,6 +109,8 @@ class Gateway:
             command = [sys.executable, "-m", "tidegate", "run", "-c", str(self.file)]
             if self.descriptors:
                 command = ["prlimit", f"--nofile={self.descriptors}", *command]
+            if self.address_space:
+                command = ["prlimit", f"--as={self.address_space}", *command]
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env=environment, start_new_session=True)
         return self.process
 

@@ -42,6 +42,19 @@ def test_s9_6_five_failures_in_a_row_and_it_counts_as_gone_and_is_asked_once_a_s
     assert policy.buckets["a"].own is None
 
 
+def test_s9_6_the_time_a_worker_itself_stood_still_is_not_held_against_the_authority() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    waiting = hand.take(policy)
+    hand.end_turn()
+    hand.time += 0.2
+    hand.limits.pardon(0.19)
+    hand.tick(0.0)
+    assert waiting == [] and hand.limits.failures == 0
+    hand.tick(0.05)
+    assert len(waiting) == 1 and hand.limits.failures == 1
+
+
 def test_s9_6_the_link_that_comes_back_ends_the_local_share_and_tells_of_the_slots_held() -> None:
     hand = Hand()
     slots = hand.limits.policy(LimitSpec("s", "concurrent", 5))

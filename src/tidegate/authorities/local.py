@@ -205,6 +205,15 @@ class LocalLimits:
         else:
             here.append(bucket)
 
+    def pardon(self, seconds: float) -> None:
+        """This worker itself stood still for so long: what was answered meanwhile may lie unread in its link, so the
+        time does not count against the authority."""
+        flights = self.flights
+        for number, (asked, bucket) in enumerate(flights):
+            if bucket.asked == asked:
+                bucket.asked = asked + seconds
+            flights[number] = (asked + seconds, bucket)
+
     def tick(self, now: float) -> None:
         """Each 10 ms: leases that ended go home, answers that did not come are given up."""
         flights = self.flights

@@ -123,6 +123,7 @@ class Worker:
         self.ended: asyncio.Future[int] = self.loop.create_future()
         self.link = LinkClient(lambda: birth.folder.socket("link.sock"), self._hello, self._told, self._link_changed)
         self.away_since = time.monotonic()
+        self.ticked = self.away_since
         self.tasks: list[asyncio.Task[Any]] = []
 
     async def run(self) -> int:
@@ -399,7 +400,12 @@ class Worker:
         self.loop.call_later(BEAT, self._beat)
 
     def _tick(self) -> None:
-        self.limits.tick(time.monotonic())
+        now = time.monotonic()
+        stood_still = now - self.ticked - TICK
+        self.ticked = now
+        if stood_still > TICK:
+            self.limits.pardon(stood_still)
+        self.limits.tick(now)
         self.loop.call_later(TICK, self._tick)
 
     async def _report(self) -> None:

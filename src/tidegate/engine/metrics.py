@@ -53,6 +53,21 @@ class RouteStats:
         self.durations[group if 0 <= group < 5 else 4].observe(seconds)
 
 
+class Count:
+    """One counter's addend since the last snapshot."""
+
+    __slots__ = ("labels", "name", "names", "value")
+
+    def __init__(self, name: str, names: tuple[str, ...], labels: tuple[str, ...]) -> None:
+        self.name = name
+        self.names = names
+        self.labels = labels
+        self.value = 0
+
+    def add(self, amount: int = 1) -> None:
+        self.value += amount
+
+
 class Metrics:
     """All of a worker's counters. ``snapshot`` is what control merges."""
 
@@ -60,6 +75,8 @@ class Metrics:
         self.routes: dict[str, RouteStats] = {}
         self.counters: dict[str, dict[tuple[str, ...], int]] = {}
         self.labels: dict[str, tuple[str, ...]] = {}
+        self.bound: dict[tuple[str, tuple[str, ...]], Count] = {}
+        """What :meth:`adder` gave out, folded into ``counters`` when a snapshot is taken."""
         self.histograms: dict[str, dict[tuple[str, ...], Histogram]] = {}
         self.gauges: dict[str, Callable[[], dict[tuple[str, ...], float]]] = {}
 
@@ -88,13 +105,12 @@ class Metrics:
         series[labels] = series.get(labels, 0) + amount
 
     def adder(self, name: str, **labels: str) -> Callable[[int], None]:
-        """A counter with its labels already bound, for parts."""
+        """A counter with its labels already bound, for parts: one addition a call."""
         names, values = tuple(labels), tuple(labels.values())
-
-        def add(amount: int = 1) -> None:
-            self.add(name, values, names, amount)
-
-        return add
+        count = self.bound.get((name, values))
+        if count is None:
+            count = self.bound[(name, values)] = Count(name, names, values)
+        return count.add
 
     def observe(self, name: str, labels: tuple[str, ...], names: tuple[str, ...], seconds: float) -> None:
         """One value of histogram *name*."""
@@ -131,6 +147,10 @@ class Metrics:
         out["requests_total"] = {"type": "counter", "labels": ["route", "method", "status"], "series": requests}
         out["request_duration_seconds"] = {"type": "histogram", "labels": ["route", "class"], "series": durations}
         out["requests_in_flight"] = {"type": "gauge", "labels": ["route"], "series": flights}
+        for bound in self.bound.values():
+            if bound.value:
+                self.add(bound.name, bound.labels, bound.names, bound.value)
+                bound.value = 0
         for name, series in self.counters.items():
             rows = [[list(labels), value] for labels, value in series.items()]
             out[name] = {"type": "counter", "labels": list(self.labels[name]), "series": rows}

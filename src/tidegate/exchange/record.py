@@ -12,6 +12,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     broke off after the head was out). Times in microseconds, sizes in bytes, ``ts`` seconds since the epoch.
     """
 
+    # Always told, in the order in which ``engine/recording`` hands them over.
     ts: float
     request_id: str
     method: str
@@ -26,12 +27,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     tls: str = ""
     peer_ip: str = ""
     client_ip: str = ""
-    variant: str = ""
     generation: int = 0
-    tenant: str = ""
-    consumer: str = ""
-    key_id: str = ""
-    auth: str = ""
     code: str = ""
     reason: str = ""
     flag: str = ""
@@ -40,18 +36,24 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     endpoint: str = ""
     upstream_status: int = 0
     attempts: int = 0
-    retry_reason: str = ""
-    hedged: bool = False
     bytes_in: int = 0
     bytes_out: int = 0
+    priority: int = 2
+    user_agent: str = ""
+    # Told where there is something to tell.
+    tenant: str = ""
+    consumer: str = ""
+    key_id: str = ""
+    auth: str = ""
+    variant: str = ""
+    retry_reason: str = ""
+    hedged: bool = False
     first_byte_us: int = 0
     deadline_ms: int = 0
-    priority: int = 2
     queue_us: int = 0
     limits: str = ""
     cache: str = ""
     breaker: str = ""
     fallback: str = ""
     fault: str = ""
-    user_agent: str = ""
     batched: int = 0

@@ -33,6 +33,29 @@ OPTIONS = (
     f"{sys.version_info[0]}.{sys.version_info[1]}",
 )
 
+SCRIPT = """\
+from concurrent.futures import ThreadPoolExecutor
+from setuptools import setup
+from distutils.ccompiler import CCompiler
+from mypyc.build import mypycify
+
+def compile(self, sources, output_dir=None, macros=None, include_dirs=None, debug=0, extra_preargs=None,
+            extra_postargs=None, depends=None):
+    macros, objects, after, options, build = self._setup_compile(
+        output_dir, macros, include_dirs, sources, depends, extra_postargs)
+    first = self._get_cc_args(options, debug, extra_preargs)
+    with ThreadPoolExecutor({jobs}) as pool:
+        for one in [pool.submit(self._compile, o, *build[o], first, after, options) for o in objects if o in build]:
+            one.result()
+    return objects
+
+CCompiler.compile = compile
+modules = mypycify({arguments!r}, opt_level="2", debug_level="0", multi_file=True)
+setup(name="tidegate", ext_modules=modules, script_args=["build_ext", "--inplace"])
+"""
+"""Modules share one library, so that they call each other directly, in one C file each: a single file of them all takes
+the C compiler many times as long. setuptools would compile the files of a library one after another."""
+
 
 def modules(package: Path) -> list[str]:
     """Files to compile, relative to the folder that holds *package*."""
@@ -83,13 +106,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
     def _compile(self, work: Path, names: list[str]) -> None:
         """Run mypyc in a process of its own: setuptools changes folder and arguments."""
-        script = (
-            "from setuptools import setup\n"
-            "from mypyc.build import mypycify\n"
-            f"setup(name='tidegate', ext_modules=mypycify({[*OPTIONS, *names]!r}, opt_level='2', debug_level='0'),\n"
-            f"      script_args=['build_ext', '--inplace', '--parallel', '{os.cpu_count() or 1}'])\n"
-        )
-        (work / "compile.py").write_text(script)
+        (work / "compile.py").write_text(SCRIPT.format(arguments=[*OPTIONS, *names], jobs=os.cpu_count() or 1))
         done = subprocess.run([sys.executable, "compile.py"], cwd=work, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"mypyc refused; TIDEGATE_PURE=1 builds without it\n{done.stdout}\n{done.stderr}")

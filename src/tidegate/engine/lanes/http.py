@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from tidegate.engine.lanes.respond import send_answer
@@ -29,9 +30,21 @@ STREAMS: Final = frozenset(
 )  # fmt: skip
 
 
-async def serve(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, body: RequestBody | None) -> None:
+def serve(
+    runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, body: RequestBody | None
+) -> Coroutine[Any, Any, None]:
     """Serve *x* from the route's upstream. Raises the last Fault when nothing, fallbacks included, could answer."""
     name = choose_upstream(route, x)
+    upstream: Upstream = runtime.upstreams.get(name) or runtime.removed[name]
+    if upstream.plan.fallback:
+        return serve_or_fall_back(runtime, client, route, x, body, name)
+    return serve_from(runtime, client, route, x, body, name)
+
+
+async def serve_or_fall_back(
+    runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, body: RequestBody | None, name: str
+) -> None:
+    """As :func:`serve_from`, with the upstream's fallbacks behind it (S13.8)."""
     try:
         await serve_from(runtime, client, route, x, body, name)
     except Fault as fault:

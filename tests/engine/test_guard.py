@@ -1,0 +1,87 @@
+"""The process guard: lag, memory, descriptors (S22.9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tidegate.engine import guard as guard_module
+from tidegate.engine.guard import Guard, memory_limit, near, resident
+
+
+class Worker:
+    """What the guard reads and sets of a runtime."""
+
+    def __init__(self) -> None:
+        self.connections: set[int] = set()
+        self.pressed = False
+        self.drowning = False
+        self.shed_left = 0
+
+
+@pytest.fixture
+def worker() -> Any:
+    return Worker()
+
+
+def looks(guard: Guard, worker: Any, *steps: float) -> None:
+    now = 1000.0
+    guard.look(now, worker)
+    for step in steps:
+        now += step
+        guard.look(now, worker)
+
+
+def test_a_loop_on_time_is_not_pressed(worker: Any) -> None:
+    guard = Guard()
+    looks(guard, worker, *[0.1] * 30)
+    assert guard.lag < 1e-9
+    assert not worker.pressed
+
+
+def test_a_loop_that_is_late_in_more_than_a_tenth_of_its_looks_is(worker: Any) -> None:
+    guard = Guard()
+    looks(guard, worker, *[0.1] * 18, 0.2, 0.2)
+    assert worker.pressed
+    looks(guard, worker, *[0.1] * 40)
+    assert not worker.pressed
+
+
+def test_one_late_look_in_twenty_is_no_pressure(worker: Any) -> None:
+    guard = Guard()
+    looks(guard, worker, *[0.1] * 19, 5.0)
+    assert not worker.pressed
+
+
+@pytest.mark.parametrize(
+    ("share", "pressed", "drowning"), [(0.5, False, False), (0.93, True, False), (0.96, True, True)]
+)
+def test_memory_presses_at_92_percent_and_drowns_at_95(
+    worker: Any, monkeypatch: pytest.MonkeyPatch, share: float, pressed: bool, drowning: bool
+) -> None:
+    guard = Guard()
+    guard.memory_limit = 1000
+    monkeypatch.setattr(guard_module, "resident", lambda: int(1000 * share))
+    looks(guard, worker, 0.1)
+    assert (worker.pressed, worker.drowning, worker.shed_left) == (pressed, drowning, 100)
+
+
+def test_descriptors_press_at_90_percent_and_are_counted_only_where_it_may_be_true(
+    worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard_module.resource, "getrlimit", lambda which: (100, 100))
+    monkeypatch.setattr(guard_module.os, "listdir", lambda path: ["fd"] * 90)
+    guard = Guard()
+    guard.memory_limit = 0
+    looks(guard, worker)
+    assert not near(worker, 100)
+    assert not worker.pressed
+    worker.connections = set(range(26))
+    looks(guard, worker, 1.0)
+    assert worker.pressed
+
+
+def test_what_the_system_says_is_read() -> None:
+    assert 1 << 20 < resident() < 1 << 40
+    assert memory_limit() >= 0

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import PROXY_CORE, children, pinned, tree
-from upstream import PORTS, wait_until_answered
+from upstream import PORTS, must_be_free, wait_until_answered
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = Path(os.environ.get("TIDEGATE_INTERPRETED", HERE.parent / "src")).resolve()
@@ -145,6 +145,7 @@ class Gateway:
         new.replace(self.file)
 
     def __enter__(self) -> Gateway:
+        must_be_free(self.port)
         self.folder = tempfile.TemporaryDirectory(prefix="tidegate-bench-")
         self.file = Path(self.folder.name) / "tidegate.json"
         self.write(self.config)

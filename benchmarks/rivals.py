@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from measure import PROXY_CORE, pinned, tree
-from upstream import PORTS, wait_until_answered
+from upstream import PORTS, must_be_free, wait_until_answered
 
 LISTEN = {"nginx": 28481, "haproxy": 28482, "envoy": 28483}
 
@@ -123,6 +123,7 @@ class Rival:
         self.core = core
 
     def __enter__(self) -> Rival:
+        must_be_free(self.port)
         self.folder = tempfile.TemporaryDirectory(prefix="tidegate-rival-")
         command = {"nginx": nginx, "haproxy": haproxy, "envoy": envoy}[self.name](Path(self.folder.name))
         self.process = subprocess.Popen(

@@ -13,6 +13,7 @@ import asyncio
 import json
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,6 +90,8 @@ class Upstream:
         self.core = core
 
     def __enter__(self) -> Upstream:
+        for port in self.ports:
+            must_be_free(port)
         self.process = subprocess.Popen(self.command, preexec_fn=pinned(self.core))
         try:
             for port in self.ports:
@@ -101,6 +104,13 @@ class Upstream:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait(5)
+
+
+def must_be_free(port: int) -> None:
+    """``SystemExit`` when somebody listens there: another's answers would be measured as ours."""
+    with socket.socket() as trial:
+        if trial.connect_ex(("127.0.0.1", port)) == 0:
+            raise SystemExit(f"127.0.0.1:{port} is in use: is another benchmark running?")
 
 
 def wait_until_answered(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate.assembly.consumers import Configured, WorkerConsumers, pack, unpack
+from tidegate.assembly.consumers import Callers, Configured, WorkerConsumers, pack, unpack
 from tidegate.exchange.fault import Fault
 from tidegate.ports.consumers import Consumer
 from tidegate.rules.credentials import digest_of, make_key, name_digest
@@ -32,7 +32,7 @@ def clock() -> Clock:
 @pytest.fixture
 def consumers(clock: Clock) -> WorkerConsumers:
     made = WorkerConsumers((OLD, NEW), clock)
-    made.configure([Configured(MOBILE, (digest_of(NEW, b"tg-mobile-key"),), {"basic": "hash"})])
+    made.configure(Callers([Configured(MOBILE, (digest_of(NEW, b"tg-mobile-key"),), {"basic": "hash"})]))
     made.load(KeyTable(write([(digest_of(NEW, KEY.encode()), pack(RUNTIME)), (name_digest("runtime"), pack(RUNTIME))],
                              seq=10)))  # fmt: skip
     return made
@@ -131,15 +131,16 @@ def test_a_damaged_record_is_our_trouble_and_not_a_verdict(consumers: WorkerCons
 
 def test_a_new_generation_replaces_the_keys_of_the_config(consumers: WorkerConsumers) -> None:
     assert consumers.by_key("tg-mobile-key") == MOBILE
-    consumers.configure([Configured(Consumer("partner"), (digest_of(NEW, b"tg-partner-key"),))])
+    consumers.configure(Callers([Configured(Consumer("partner"), (digest_of(NEW, b"tg-partner-key"),))]))
     assert consumers.by_key("tg-mobile-key") is None
-    assert consumers.by_key("tg-partner-key") == Consumer("partner")
+    assert consumers.by_key("tg-partner-key") == Consumer("partner", key_id="ae8d96bd")
 
 
 def test_what_is_remembered_is_bounded(clock: Clock) -> None:
     consumers = WorkerConsumers((NEW,), clock, remembered=3)
-    consumers.configure([Configured(Consumer("many"), tuple(digest_of(NEW, b"k%d" % n) for n in range(10)))])
-    assert [consumers.by_key(f"k{n}") for n in range(10)] == [Consumer("many")] * 10
+    consumers.configure(Callers([Configured(Consumer("many"), tuple(digest_of(NEW, b"k%d" % n) for n in range(10)))]))
+    found = [consumers.by_key(f"k{n}") for n in range(10)]
+    assert [None if each is None else each.name for each in found] == ["many"] * 10
     assert len(consumers._remembered) <= 3
 
 
@@ -151,3 +152,24 @@ def test_a_record_survives_packing() -> None:
 def test_no_pepper_no_verifier(clock: Clock) -> None:
     with pytest.raises(ValueError):
         WorkerConsumers((), clock)
+
+
+def test_a_key_of_the_config_has_a_short_stable_id_in_records() -> None:
+    consumers = WorkerConsumers((NEW,), lambda: 0.0)
+    digests = (digest_of(NEW, b"tg-one"), digest_of(NEW, b"tg-two"))
+    consumers.configure(Callers([Configured(Consumer("a"), digests)]))
+    one, two = consumers.by_key("tg-one"), consumers.by_key("tg-two")
+    assert one is not None and two is not None
+    assert (one.key_id, two.key_id) == (digests[0].hex()[:8], digests[1].hex()[:8])
+    assert consumers.by_key("tg-one") is one
+    assert consumers.by_name("a") == Consumer("a")
+
+
+def test_callers_that_were_replaced_are_returned_and_let_go_bit_by_bit() -> None:
+    consumers = WorkerConsumers((NEW,), lambda: 0.0)
+    old = Callers(Configured(Consumer(f"c{n}"), (digest_of(NEW, b"%d" % n),), {"hmac": "s"}) for n in range(5))
+    assert consumers.configure(old).let_go(1) is False
+    assert consumers.configure(Callers()) is old
+    assert consumers.by_key("1") is None and consumers.secret_of("c1", "hmac") is None
+    assert [old.let_go(2), old.let_go(2), old.let_go(2)] == [True, True, False]
+    assert (old.names, old.digests, old.secrets) == ({}, {}, {})

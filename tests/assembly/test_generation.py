@@ -112,3 +112,18 @@ def test_what_is_no_generation_is_refused(data: bytes) -> None:
 def test_a_generation_of_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="format 2, this program reads 1"):
         generation.split(written().replace(b'"format":1', b'"format":2', 1))
+
+
+def test_a_generation_gets_another_number_and_nothing_else() -> None:
+    assert generation.numbered(written(9), 10) == written(10)
+    assert generation.numbered(written(10), 9) == written(9)
+
+
+def test_consumers_are_lines_of_their_own_and_read_one_by_one() -> None:
+    items = [{"name": name, "tags": ['x,\n"consumers":[']} for name in ("a", "b", "c")]
+    data = written(consumers=items)
+    assert len(msgspec.json.decode(data)["consumers"]) == 3
+    found = generation.split(data)
+    assert found.consumers.count(b"\n") == 2
+    assert [each.consumer.name for each in generation.consumers(found, {})] == ["a", "b", "c"]
+    assert list(generation.consumers(generation.split(written()), {})) == []

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from fakes import FakeTools, exchange
-from tidegate.assembly.consumers import Configured, WorkerConsumers
+from tidegate.assembly.consumers import Callers, Configured, WorkerConsumers
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import Fault
 from tidegate.filters.api_key import ApiKey, Config
@@ -145,7 +145,7 @@ def test_a_new_epoch_voids_what_was_remembered(tools: FakeTools) -> None:
 def test_no_remembered_identity_outlives_its_key_au_expired_clock(tools: FakeTools) -> None:
     consumers = WorkerConsumers((b"p" * 32,), tools.wall)
     brief = Consumer("brief", expires=tools.wall() + 30)
-    consumers.configure([Configured(brief, (digest_of(b"p" * 32, b"brief-key"),))])
+    consumers.configure(Callers([Configured(brief, (digest_of(b"p" * 32, b"brief-key"),))]))
     tools.consumers = consumers  # type: ignore[assignment]
     api_key = ApiKey(Config(), tools)
     api_key.on_request_head(exchange(fields=[("x-api-key", "brief-key")]))

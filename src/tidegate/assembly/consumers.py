@@ -1,6 +1,6 @@
 """Who may call, as one worker knows it: the key table of the node, patches over it, and the keys of the config.
 
-State: ``_configured`` (replaced with each generation), ``_table`` (mapped file, replaced by ``keys``), ``_patches``
+State: ``_callers`` (replaced with each generation), ``_table`` (mapped file, replaced by ``keys``), ``_patches``
 (what changed since that table), ``_remembered`` (credentials seen lately, in memory only). Whatever changes one of the
 first three voids the fourth and begins a new epoch.
 """
@@ -38,6 +38,11 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     disabled: bool = False
 
 
+def short_id(digest: bytes) -> str:
+    """What a key of the config is called in records: stable, and useless to whoever wants the key."""
+    return digest[:4].hex()
+
+
 _write = msgspec.msgpack.Encoder().encode
 _read = msgspec.msgpack.Decoder(Row).decode
 
@@ -65,6 +70,37 @@ class Configured(msgspec.Struct, frozen=True):
     secrets: dict[str, str] = {}
 
 
+class Callers:
+    """The consumers of one config, made aside while others are in force. Nothing in it is the collector's business:
+    100,000 of them would cost each of its rounds 30 ms."""
+
+    __slots__ = ("digests", "names", "secrets")
+
+    def __init__(self, consumers: Iterable[Configured] = ()) -> None:
+        self.names: dict[str, Consumer] = {}
+        self.digests: dict[bytes, Consumer] = {}
+        self.secrets: dict[str, str] = {}
+        """By ``<kind> <name>``."""
+        for configured in consumers:
+            self.add(configured)
+
+    def add(self, configured: Configured) -> None:
+        """One more."""
+        consumer = configured.consumer
+        self.names[consumer.name] = consumer
+        for digest in configured.digests:
+            self.digests[digest] = consumer
+        for kind, secret in configured.secrets.items():
+            self.secrets[f"{kind} {consumer.name}"] = secret
+
+    def let_go(self, most: int) -> bool:
+        """Forget *most* of those that nobody uses any more; whether some are left. All at once takes 20 ms and more."""
+        for held in (self.names, self.digests, self.secrets):
+            for _ in range(min(most, len(held))):
+                held.popitem()
+        return bool(self.names or self.digests or self.secrets)
+
+
 class WorkerConsumers:
     """``ports/consumers.Consumers`` of one worker. It outlives generations.
 
@@ -81,8 +117,7 @@ class WorkerConsumers:
         self._bound: int = remembered
         self._epoch: int = 1
         self._stale: bool = False
-        self._configured: dict[bytes, Consumer] = {}
-        self._configured_names: dict[str, Configured] = {}
+        self._callers: Callers = Callers()
         self._table: KeyTable | None = None
         self._patches: dict[bytes, tuple[int, bytes | None]] = {}
         self._seq: int = 0
@@ -109,8 +144,10 @@ class WorkerConsumers:
         digest = consumer = None
         digests = [digest_of(pepper, sent) for pepper in self._peppers]
         for digest in digests:
-            consumer = self._configured.get(digest)
+            consumer = self._callers.digests.get(digest)
             if consumer is not None:
+                if not consumer.key_id:
+                    consumer = msgspec.structs.replace(consumer, key_id=short_id(digest))
                 break
         if consumer is None:
             if self._stale:
@@ -129,17 +166,16 @@ class WorkerConsumers:
 
     def by_name(self, name: str) -> Consumer | None:
         """The consumer called *name*, disabled or not."""
-        configured = self._configured_names.get(name)
+        configured = self._callers.names.get(name)
         if configured is not None:
-            return configured.consumer
+            return configured
         if self._stale:
             raise unavailable()
         return self._find(name_digest(name))
 
     def secret_of(self, name: str, kind: str) -> str | None:
         """A secret of a consumer of the config."""
-        configured = self._configured_names.get(name)
-        return None if configured is None else configured.secrets.get(kind)
+        return self._callers.secrets.get(f"{kind} {name}")
 
     def _find(self, digest: bytes) -> Consumer | None:
         patch = self._patches.get(digest)
@@ -168,16 +204,11 @@ class WorkerConsumers:
 
     # -- news ------------------------------------------------------------------------------------------------------
 
-    def configure(self, consumers: Iterable[Configured]) -> None:
-        """Replace the consumers of the config; a generation has been swapped in."""
-        names: dict[str, Configured] = {}
-        digests: dict[bytes, Consumer] = {}
-        for configured in consumers:
-            names[configured.consumer.name] = configured
-            for digest in configured.digests:
-                digests[digest] = configured.consumer
-        self._configured_names, self._configured = names, digests
+    def configure(self, callers: Callers) -> Callers:
+        """Put *callers* in place of the consumers of the config before, which are returned to be let go."""
+        before, self._callers = self._callers, callers
         self._begin()
+        return before
 
     def load(self, table: KeyTable) -> None:
         """Lay a new table under the patches; those that are in it already go."""
@@ -214,4 +245,4 @@ class WorkerConsumers:
     def __repr__(self) -> str:
         table = 0 if self._table is None else len(self._table)
         state = "STALE" if self._stale else "FRESH"
-        return f"<Consumers {state} {len(self._configured)} configured, {table} in table, {len(self._patches)} patches>"
+        return f"<Consumers {state} {len(self._callers.digests)} configured, {table} in table, {len(self._patches)} patches>"

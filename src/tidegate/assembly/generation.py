@@ -1,5 +1,8 @@
 """A generation: the whole config as one JSON file that control writes and every worker reads.
 
+Consumers stand last, one a line: a worker reads 100,000 of them between turns of its loop, or not at all when these
+bytes are those of the generation before.
+
 Merged, checked, defaults filled. Keys of consumers are digests and ``${...}`` are still references, so the file holds
 no credential that the config did not hold in clear itself. Settings of parts stay as written; their ``Config`` reads
 them again. Bytes of an item that did not change are the same in every generation: that is how a worker knows.
@@ -7,6 +10,7 @@ them again. Bytes of an item that did not change are the same in every generatio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +24,14 @@ from tidegate.assembly.problems import FieldPath
 from tidegate.assembly.read import resolve
 from tidegate.ports.consumers import Consumer
 
+LIST: Final = b',\n"consumers":['
+"""What stands before the consumers. No string of JSON holds a line end, so it is nowhere else."""
+NEXT: Final = b",\n"
+"""What stands between two of them."""
 FORMAT: Final = 1
 """Raised when an older program could not read the file any more."""
 ITEMS: Final = ("upstreams", "routes", "consumers")
+_NUMBER: Final = re.compile(rb'\{"format":\d+,"number":(\d+)')
 NOT_PLAN: Final = {"admin", "data", "workers", "include", *ITEMS}
 """Fields of the config that are not settings of the Plan: the supervisor's, control's, or items of their own."""
 
@@ -33,6 +42,7 @@ class Generation(msgspec.Struct, frozen=True):
     number    counts up from 1
     folder    relative paths of the config start here
     settings  the fields of the config that are not lists of items
+    consumers the lines that :func:`consumers` reads
     """
 
     format: int
@@ -41,7 +51,7 @@ class Generation(msgspec.Struct, frozen=True):
     settings: msgspec.Raw
     upstreams: list[msgspec.Raw]
     routes: list[msgspec.Raw]
-    consumers: msgspec.Raw
+    consumers: bytes = b""
 
 
 class StoredConsumer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,21 +93,27 @@ def write(
 
     settings = config.model_dump(mode="json", by_alias=True, exclude=NOT_PLAN)
     _restore(settings, by_item.get((), {}))
+    encode = msgspec.json.Encoder().encode
     consumers = [
-        _stored(consumer, by_item.get(("consumers", index), {}), digest)
+        encode(_stored(consumer, by_item.get(("consumers", index), {}), digest))
         for index, consumer in enumerate(config.consumers)
     ]
-    return msgspec.json.encode(
-        Generation(
-            FORMAT,
-            number,
-            str(folder),
-            msgspec.Raw(msgspec.json.encode(settings)),
-            raw("upstreams", config.upstreams),
-            raw("routes", config.routes),
-            msgspec.Raw(msgspec.json.encode(consumers)),
-        )
-    )
+    head = encode({
+        "format": FORMAT,
+        "number": number,
+        "folder": str(folder),
+        "settings": settings,
+        "upstreams": raw("upstreams", config.upstreams),
+        "routes": raw("routes", config.routes),
+    })  # fmt: skip
+    return b"".join([head[:-1], LIST, NEXT.join(consumers), b"]}"])
+
+
+def numbered(data: bytes, number: int) -> bytes:
+    """The same generation under another number."""
+    found = _NUMBER.match(data)
+    assert found is not None, "a generation begins with its format and number"
+    return b"%s%d%s" % (data[: found.start(1)], number, data[found.end(1) :])
 
 
 def _restore(tree: Any, written: Mapping[FieldPath, str]) -> None:
@@ -135,22 +151,31 @@ def _stored(item: ConsumerItem, written: Mapping[FieldPath, str], digest: Callab
 
 def split(data: bytes) -> Generation:
     """The raw items of a generation. ``ValueError`` for anything that is not one of ours."""
+    end = data.find(LIST)
+    if end < 0 or not data.endswith(b"]}"):
+        raise ValueError("this is no generation file: it is not whole")
     try:
-        generation = msgspec.json.decode(data, type=Generation)
+        generation = msgspec.json.decode(data[:end] + b"}", type=Generation)
     except msgspec.MsgspecError as error:
         raise ValueError(f"this is no generation file: {error}") from None
     if generation.format != FORMAT:
         raise ValueError(f"this generation file has format {generation.format}, this program reads {FORMAT}")
-    return generation
+    return msgspec.structs.replace(generation, consumers=data[end + len(LIST) : -2])
 
 
 def consumers(generation: Generation, environment: Mapping[str, str]) -> Iterator[Configured]:
-    """The consumers of a generation, one at a time, as ``WorkerConsumers.configure`` takes them. Raises
-    ``read.BadReference`` when a secret's reference leads nowhere any more."""
+    """The consumers of a generation, one at a time. Raises ``read.BadReference`` when a secret's reference leads
+    nowhere any more."""
     folder = Path(generation.folder)
     read = msgspec.json.Decoder(StoredConsumer).decode
-    for raw in msgspec.json.decode(generation.consumers, type=list[msgspec.Raw]):
-        c = read(raw)
+    lines = generation.consumers
+    at = 0
+    while at < len(lines):
+        end = lines.find(NEXT, at)
+        if end < 0:
+            end = len(lines)
+        c = read(lines[at:end])
+        at = end + len(NEXT)
         yield Configured(
             Consumer(c.name, c.tenant, "", c.tags, c.scopes, c.priority, c.expires, c.disabled),
             c.digests,

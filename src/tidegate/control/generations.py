@@ -9,7 +9,7 @@ import msgspec
 
 from tidegate.assembly.build import Builder
 from tidegate.assembly.check import Checked, check
-from tidegate.assembly.generation import split
+from tidegate.assembly.generation import numbered, split
 from tidegate.assembly.inert import InertTools
 from tidegate.assembly.read import resolve
 from tidegate.control.data_folder import DataFolder
@@ -28,6 +28,8 @@ class Generations:
         self.plan: Plan | None = None
         self.checked: Checked | None = None
         self.content = b""
+        self.digests: dict[bytes, bytes] = {}
+        """Of the keys of the config; the next generation has most of them again."""
 
     def check(self) -> Checked:
         """Read and prove the config; raises ``ConfigError``. Slow for large ones: call it on a thread."""
@@ -48,24 +50,27 @@ class Generations:
         """Make *checked* the generation to be served, durably (C8.2); its number. What is on disk already, byte for
         byte, is not written again."""
 
+        known, self.digests = self.digests, {}
+
         def digest(key: bytes) -> bytes:
-            return digest_of(pepper, key)
+            found = self.digests[key] = known.get(key) or digest_of(pepper, key)
+            return found
 
         number = self.number or folder.newest()
-        before = self.content or read_or_nothing(folder.plan(number))
-        if not number or checked.generation(number, digest) != before:
+        content = checked.generation(number, digest)
+        if not number or content != (self.content or read_or_nothing(folder.plan(number))):
             number = max(number, folder.newest()) + 1
-            before = checked.generation(number, digest)
-            folder.replace(f"plans/{number}.json", before)
+            content = numbered(content, number)
+            folder.replace(f"plans/{number}.json", content)
             folder.forget_old_plans(number)
-        self.number, self.content = number, before
+        self.number, self.content = number, content
         self.checked, self.plan = checked, checked.built.plan
         return number
 
     def renumber(self, folder: DataFolder) -> int:
         """Make the same content a new generation, for what it refers to has changed; its number."""
-        old, number = self.number, max(self.number, folder.newest()) + 1
-        self.content = self.content.replace(b'"number":%d' % old, b'"number":%d' % number, 1)
+        number = max(self.number, folder.newest()) + 1
+        self.content = numbered(self.content, number)
         folder.replace(f"plans/{number}.json", self.content)
         folder.forget_old_plans(number)
         self.number = number

@@ -20,7 +20,7 @@ from typing import Any, Final
 import uvloop
 
 from tidegate.assembly.build import Builder, Built
-from tidegate.assembly.consumers import Configured, WorkerConsumers
+from tidegate.assembly.consumers import Callers, WorkerConsumers
 from tidegate.assembly.generation import consumers, split
 from tidegate.assembly.worker_key_sets import WorkerKeySets
 from tidegate.authorities.local import LocalLimits
@@ -37,6 +37,8 @@ from tidegate.engine.tools import EngineTools
 
 SLICE: Final = 0.004
 """Seconds of work on a plan between two turns of the loop (ARCHITECTURE 11)."""
+LET_GO: Final = 10_000
+"""Callers of the generation before that are forgotten between two turns: some 3 ms."""
 BEAT: Final = 0.25
 """Seconds between heartbeats; the watchdog waits for sixteen of them."""
 TICK: Final = 0.01
@@ -155,7 +157,8 @@ class Worker:
         built = await self._build(content)
         callers = await self._read_consumers(built)
         self.engine = Engine(self.tools, self.birth.segment, self.birth.row, self.birth.workers)
-        self.consumers.configure(callers)
+        if callers is not None:
+            self.consumers.configure(callers)
         # Control tells them too, but may be away just now: without them no endpoint would count as checked.
         self.engine.set_slots(kept_slots(self.birth.folder))
         await self.engine.start(built.plan, self._listeners(built))
@@ -174,20 +177,21 @@ class Worker:
                 return built
             await asyncio.sleep(0)
 
-    async def _read_consumers(self, built: Built) -> list[Configured]:
-        """The callers of a generation, read in slices; the collector would walk 100,000 of them over and over."""
-        assert built.generation is not None
-        found: list[Configured] = []
-        gc.disable()
-        try:
-            begun = time.perf_counter()
-            for each in consumers(built.generation, os.environ):
-                found.append(each)
-                if time.perf_counter() - begun > SLICE:
-                    await asyncio.sleep(0)
-                    begun = time.perf_counter()
-        finally:
-            gc.enable()
+    async def _read_consumers(self, built: Built) -> Callers | None:
+        """The callers of a generation, read in slices. None when they are those of the generation before: then no
+        credential that is remembered becomes void."""
+        generation = built.generation
+        assert generation is not None
+        before = self.built.generation if self.built is not None else None
+        if before is not None and before.consumers == generation.consumers and b"${" not in generation.consumers:
+            return None
+        found = Callers()
+        begun = time.perf_counter()
+        for each in consumers(generation, os.environ):
+            found.add(each)
+            if time.perf_counter() - begun > SLICE:
+                await asyncio.sleep(0)
+                begun = time.perf_counter()
         return found
 
     def _listeners(self, built: Built) -> dict[str, socket.socket]:
@@ -231,12 +235,14 @@ class Worker:
         callers = await self._read_consumers(built)
         listeners = self._listeners(built)
         # One turn of the loop: no exchange sees the new plan with the old keys.
-        self.consumers.configure(callers)
+        before = self.consumers.configure(callers) if callers is not None else None
         self.engine.apply(built.plan, listeners)
         self.built = built
         self.generation = number
         for name in [name for name in self.sockets if name not in listeners]:
             self.sockets.pop(name).close()
+        while before is not None and before.let_go(LET_GO):
+            await asyncio.sleep(0)
 
     def _acknowledge(self) -> None:
         self.link.send("ack", generation=self.generation, wanted=self.wanted, error=self.refusal)

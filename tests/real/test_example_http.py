@@ -175,7 +175,7 @@ def test_a_flood_gets_429_with_the_fields_that_tell_when_to_return(calm: House) 
     answers, seconds = asyncio.run(flood())
     counts = Counter(answer.status for answer in answers)
     assert set(counts) == {200, 429}
-    assert 198 <= counts[200] <= 200 + 100 * seconds + 1
+    assert 180 <= counts[200] <= 200 + 100 * seconds + 1
     for refused in (answer for answer in answers if answer.status == 429):
         assert refused.fields["retry-after"] == "1"
         assert refused.fields["ratelimit-policy"].endswith(";q=100;w=1")

@@ -110,7 +110,7 @@ class Gateway:
             if self.descriptors:
                 command = ["prlimit", f"--nofile={self.descriptors}", *command]
             if self.address_space:
-                command = ["prlimit", f"--as={self.address_space}", *command]
+                command = ["prlimit", f"--as={self.address_space}:unlimited", *command]
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env=environment, start_new_session=True)
         return self.process
 

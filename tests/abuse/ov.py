@@ -114,7 +114,7 @@ def tenant_fair(run: Run) -> None:
     seconds = 60 if FULL else 5
     bob = f"Authorization: Bearer {run.world.key_b}\r\n"
     calm = f"GET /narrow?b HTTP/1.1\r\nHost: gw\r\n{bob}\r\n".encode()
-    with over(run, narrow(run)) as gateway, run.variant(gateway=gateway, disturbs=True):
+    with over(run, narrow(run, max_waiting=1024)) as gateway, run.variant(gateway=gateway, disturbs=True):
         alone = Load(gateway.port, lambda i: calm, 20, 2).run()
         flood = Load(gateway.port, get(run, "/narrow"), 50 * 20, seconds + 1, most=300).start()
         time.sleep(0.5)

@@ -67,6 +67,42 @@ def test_memory_presses_at_92_percent_and_drowns_at_95(
     assert (worker.pressed, worker.drowning, worker.shed_left) == (pressed, drowning, 100)
 
 
+def test_memory_is_given_back_under_pressure_and_then_it_is_over(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OV-mem-pressure: freed bodies stay with the allocator, so that a worker would count them for ever."""
+    used = [940]
+    given: list[float] = []
+
+    def give() -> None:
+        given.append(guard.last)
+        used[0] = 940 if len(given) < 3 else 500
+
+    monkeypatch.setattr(guard_module, "resident", lambda: used[0])
+    monkeypatch.setattr(guard_module, "give_memory_back", give)
+    guard = Guard()
+    guard.memory_limit = 1000
+    looks(guard, worker, *[0.1] * 15)
+    assert worker.pressed
+    assert len(given) == 2  # not at every look: it costs milliseconds
+    looks(guard, worker, *[0.1] * 30)
+    assert len(given) == 3
+    assert not worker.pressed
+
+
+def test_giving_memory_back_returns_what_is_free_to_the_system() -> None:
+    pieces = [bytes(100_000) for _ in range(400)]
+    kept = pieces[::40]  # so that the heap cannot simply shrink from its end
+    del pieces
+    guard_module.give_memory_back()
+    before = resident()
+    more = [bytes(100_000) for _ in range(400)]
+    grown = resident()
+    assert grown - before > 20_000_000
+    kept.append(more.pop())
+    del more
+    guard_module.give_memory_back()
+    assert resident() - before < (grown - before) // 2
+
+
 def test_descriptors_press_at_90_percent_and_are_counted_only_where_it_may_be_true(
     worker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

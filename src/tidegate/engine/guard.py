@@ -5,6 +5,8 @@ It refuses by *not accepting* first; what is in the house is served.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import resource
 from typing import Final
@@ -21,7 +23,8 @@ SHED_EACH_LOOK: Final = 100
 DESCRIPTORS: Final = 0.90
 KEPT: Final = 20
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-LOOK_AT_SYSTEM_EACH: Final = 1.0
+LOOK_AT_DESCRIPTORS_EACH: Final = 1.0
+GIVE_BACK_EACH: Final = 1.0
 
 
 class Guard:
@@ -32,6 +35,7 @@ class Guard:
         self.last = 0.0
         self.lag = 0.0
         self.looked = 0.0
+        self.gave_back = 0.0
         self.full = False
         self.memory_limit = memory_limit()
 
@@ -43,16 +47,18 @@ class Guard:
                 del self.lags[0]
             self.lag = sorted(self.lags)[len(self.lags) * 9 // 10]
         self.last = now
-        if now - self.looked >= LOOK_AT_SYSTEM_EACH:
+        if now - self.looked >= LOOK_AT_DESCRIPTORS_EACH:
             self.looked = now
             soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             self.full = len(os.listdir("/proc/self/fd")) >= soft * DESCRIPTORS if near(runtime, soft) else False
-            used = resident() / self.memory_limit if self.memory_limit else 0.0
-            if used >= MEMORY:
-                self.full = True
-            runtime.drowning = used >= DROWNING
+        used = resident() / self.memory_limit if self.memory_limit else 0.0
+        if used >= MEMORY and now - self.gave_back >= GIVE_BACK_EACH:
+            self.gave_back = now
+            give_memory_back()
+            used = resident() / self.memory_limit
+        runtime.drowning = used >= DROWNING
         runtime.shed_left = SHED_EACH_LOOK
-        runtime.pressed = self.full or self.lag > LAG
+        runtime.pressed = self.full or used >= MEMORY or self.lag > LAG
 
 
 def near(runtime: Runtime, soft: int) -> bool:
@@ -64,6 +70,16 @@ def resident() -> int:
     """Bytes of this process in memory."""
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * PAGE
+
+
+def give_memory_back() -> None:
+    """Return what is free to the system: the allocator keeps the pages of bodies that are long gone, and a worker that
+    counts them would stay under pressure for ever (OV-mem-pressure)."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):
+        pass  # another C library: it has its own ways
 
 
 def memory_limit() -> int:

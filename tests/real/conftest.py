@@ -11,12 +11,12 @@ from real.processes import find_nginx, own_network
 
 @pytest.fixture(scope="session")
 def nginx_program() -> str:
-    """Before the network is left: installing needs the machine's own."""
+    """For the whole session, and so before the network is left: installing needs the machine's own."""
     return find_nginx()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def network(nginx_program: str) -> Iterator[bool]:
+def network() -> Iterator[bool]:
     """True in a namespace of our own."""
     with own_network() as own:
         yield own

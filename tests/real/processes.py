@@ -219,6 +219,10 @@ class Gateway:
         """The pid that serves each row now."""
         return {w["row"]: w["pid"] for w in self.status()["workers"] if w["state"] == "ready"}
 
+    def children(self) -> set[int]:
+        """The supervisor's processes: control and workers."""
+        return {int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()}
+
     def reload(self) -> subprocess.CompletedProcess[str]:
         """``tidegate reload``."""
         command = [sys.executable, "-m", "tidegate", "reload", "-c", str(self.config), "--data", str(self.data)]

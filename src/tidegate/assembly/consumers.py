@@ -245,4 +245,5 @@ class WorkerConsumers:
     def __repr__(self) -> str:
         table = 0 if self._table is None else len(self._table)
         state = "STALE" if self._stale else "FRESH"
-        return f"<Consumers {state} {len(self._callers.digests)} configured, {table} in table, {len(self._patches)} patches>"
+        configured = len(self._callers.digests)
+        return f"<Consumers {state} {configured} configured, {table} in table, {len(self._patches)} patches>"

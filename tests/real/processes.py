@@ -249,20 +249,25 @@ class Gateway:
 
 
 def held_by(pid: int, port: int) -> set[int]:
-    """Stop the process and tell the far ports of the connections to our *port* that it holds.
+    """The far ports of the connections to our *port* that the process holds.
 
     What still waits in the shared accept queue belongs to nobody, so it is not among them.
     """
-    os.kill(pid, signal.SIGSTOP)
-    until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 5)
     inodes = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(entry)
-        if target.startswith("socket:["):
-            inodes.add(target[8:-1])
+        with contextlib.suppress(FileNotFoundError):
+            target = os.readlink(entry)
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
     ports = set()
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if int(fields[1].partition(":")[2], 16) == port and fields[9] in inodes:
             ports.add(int(fields[2].partition(":")[2], 16))
     return ports
+
+
+def stand_still(pid: int) -> None:
+    """SIGSTOP, and wait until it stands."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 5)

@@ -19,7 +19,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from real.processes import FULL, Gateway, Nginx, free_port, held_by, until
+from real.processes import FULL, Gateway, Nginx, free_port, held_by, stand_still, until
 from real.traffic import Failure, Load, Request, Talk, call
 
 RELOADS: Final = 1000 if FULL else 30
@@ -279,6 +279,7 @@ def test_a_killed_worker_takes_with_it_only_what_it_held(site: Site) -> None:
                 assert sorted(workers) == [0, 1]
                 pid = workers[n % 2]
                 at = time.monotonic()
+                stand_still(pid)
                 held = held_by(pid, site.door)
                 # It stands still with its connections: what arrives now waits for whoever lives.
                 await load.flowing(20)
@@ -336,6 +337,32 @@ def test_calls_go_on_while_control_is_killed(site: Site) -> None:
 
     load = asyncio.run(scenario())
     assert load.failures == []
+
+
+def test_a_worker_born_while_control_stands_still_serves_upstreams(site: Site) -> None:
+    """C8.5: plan and places come from the data folder; nobody is told that no endpoint is healthy."""
+    workers = site.gateway.workers()
+    before = site.gateway.children()
+    (control,) = before - set(workers.values())
+
+    async def scenario() -> None:
+        os.kill(workers[0], signal.SIGKILL)
+        await asyncio.to_thread(until, lambda: site.gateway.children() - before, 5)
+        (born,) = site.gateway.children() - before
+        async with asyncio.timeout(10):
+            served = False
+            while not served:
+                talk = await Talk.open(site.door)
+                assert (await talk.call("GET", "/quick")).status == 200
+                served = talk.port in held_by(born, site.door)
+                talk.close()
+
+    stand_still(control)
+    try:
+        asyncio.run(scenario())
+    finally:
+        os.kill(control, signal.SIGCONT)
+    until(lambda: sorted(site.gateway.workers()) == [0, 1], 10)
 
 
 # -- drain and upgrade ----------------------------------------------------------------------------------------------

@@ -62,7 +62,13 @@ OPEN_TO_CHOICE = [
     b"[" * 500 + b"]" * 500, b"1e400", b"-1e400", b"0.4e00669999999999999999999", b"123e4567", b"-237462374673276894279832749832423e999",
     b"1" + b"0" * 320, b"-1" + b"0" * 320, b"1" * 390,
 ]  # fmt: skip
-ACCEPTED_OF_CHOICE = [b"1e-4000", b"-1e-4000", b"1.5e-9999", b"123123123123123123123123123123", b"-123123123123123123123123123123"]
+ACCEPTED_OF_CHOICE = [
+    b"1e-4000",
+    b"-1e-4000",
+    b"1.5e-9999",
+    b"123123123123123123123123123123",
+    b"-123123123123123123123123123123",
+]
 
 
 def wrapped(inner: bytes) -> bytes:
@@ -76,7 +82,9 @@ def post(run: Run, body: bytes, *fields: tuple[str, str], target: str = "/json",
     if line is None:
         return run.request("POST", target, [*run.key, *head], body)
     text = "".join(f"{n}: {v}\r\n" for n, v in [*run.key, *head])
-    line.send(f"POST {target} HTTP/1.1\r\nHost: gw\r\n{text}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body)
+    line.send(
+        f"POST {target} HTTP/1.1\r\nHost: gw\r\n{text}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
+    )
     return line.read()
 
 
@@ -129,7 +137,9 @@ def json_dumps_depth(run: Run) -> None:
     """The route that reads answers is ``/checked-answer``: a schema on answers, enforced."""
     body = b'{"choices":[{"message":{"content_parts":' + b"[" * 300 + b"]" * 300 + b"}}]}"
     with run.variant(calls=1):
-        run.mock.raw("a", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        run.mock.raw(
+            "a", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
         answer = run.request(target="/checked-answer")
         assert (answer.status, answer.code) == (502, "bad_upstream"), answer
         run.mock.behave("a")

@@ -147,7 +147,9 @@ def config_regex(run: Run) -> None:
     run.not_shipped("glob and expression", "no part takes globs or expressions (CEL is `later`, S8.2)")
     n = 10_000 if FULL else 2_000
     subject = "a" * 1000
-    routes = [{"name": f"r{i}", "match": {"path": f"/x{i}/(a+)+", "regex": True}, "respond": {"text": "r"}} for i in range(n)]
+    routes = [
+        {"name": f"r{i}", "match": {"path": f"/x{i}/(a+)+", "regex": True}, "respond": {"text": "r"}} for i in range(n)
+    ]
     schema = {"use": "json_schema", "request": {"schema": {"type": "string", "pattern": "^(a+)+$"}}}
     extra = [
         {"name": "evil", "match": {"path": "/evil/(a+)+", "regex": True}, "respond": {"text": "matched"}},
@@ -168,11 +170,21 @@ def config_regex(run: Run) -> None:
         with run.variant("schema pattern", gateway=gateway):
             for body, wanted in ((json.dumps(subject), 200), (json.dumps(subject + "b"), 422)):
                 begun = time.perf_counter()
-                answer = run.request("POST", "/pattern", [*run.key, ("Content-Type", "application/json")], body.encode(), port=gateway.port)
+                answer = run.request(
+                    "POST",
+                    "/pattern",
+                    [*run.key, ("Content-Type", "application/json")],
+                    body.encode(),
+                    port=gateway.port,
+                )
                 assert answer.status == wanted, answer
                 assert time.perf_counter() - begun < 0.1
     with run.variant("a pattern that is not linear is refused"):
-        bad = run.world.boot(run.world.small(routes=[{"name": "x", "match": {"path": r"/(a+)\1", "regex": True}, "respond": {"text": "x"}}]))
+        bad = run.world.boot(
+            run.world.small(
+                routes=[{"name": "x", "match": {"path": r"/(a+)\1", "regex": True}, "respond": {"text": "x"}}]
+            )
+        )
         try:
             assert bad.launch().wait(15) == 78, bad.log.read_text()
         finally:

@@ -245,7 +245,11 @@ class Gateway:
 
     def outputs(self) -> dict[str, bytes]:
         """Everything the gateway writes that people or programs read: logs, metrics, status."""
-        found = {"stderr": self.log.read_bytes(), "metrics": self.metrics().encode(), "status": self.ask("/api/v1/status").body}
+        found = {
+            "stderr": self.log.read_bytes(),
+            "metrics": self.metrics().encode(),
+            "status": self.ask("/api/v1/status").body,
+        }
         for path in (self.data / "logs").glob("*"):
             found[path.name] = path.read_bytes()
         return found

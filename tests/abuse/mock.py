@@ -375,7 +375,9 @@ class Book:
 
             toxic = self.toxics.get(ask["name"])
             if toxic is None:
-                toxic = self.toxics[ask["name"]] = Toxic(self.ports[ask["to"]].number, random.Random(ask.get("seed", 1)))
+                toxic = self.toxics[ask["name"]] = Toxic(
+                    self.ports[ask["to"]].number, random.Random(ask.get("seed", 1))
+                )
                 await toxic.open()
             await toxic.set(ask["kind"], ask.get("settings", {}))
             return toxic.number

@@ -49,8 +49,8 @@ def alive(gateway: Gateway, seconds: float) -> list[float]:
 
 @case("OV-ramp-20x", "d6ab1aa2b119")
 def ramp_20x(run: Run) -> None:
-    """N = 4 s at 10 × the peak of 100 a second (full: 60 s at 20 ×). What is refused is refused as overload."""
-    factor, seconds = (20, 60) if FULL else (10, 4)
+    """N = 3 s at 10 × the peak of 100 a second (full: 60 s at 20 ×). What is refused is refused as overload."""
+    factor, seconds = (20, 60) if FULL else (10, 3)
     with over(run, narrow(run)) as gateway, run.variant(gateway=gateway, disturbs=True):
         peak = Load(gateway.port, get(run, "/narrow"), PEAK * 0.9, 2).run()
         assert peak.share(200) > 0.98, peak
@@ -96,8 +96,8 @@ def burst_100k(run: Run) -> None:
 
 @case("OV-liveness", "10a61301b0f4")
 def liveness(run: Run) -> None:
-    """N = 4 s at 10 × (full: 60 s at 20 ×): ``/livez`` twice a second, p95 under 200 ms."""
-    factor, seconds = (20, 60) if FULL else (10, 4)
+    """N = 3 s at 10 × (full: 60 s at 20 ×): ``/livez`` twice a second, p95 under 200 ms."""
+    factor, seconds = (20, 60) if FULL else (10, 3)
     with over(run, narrow(run)) as gateway, run.variant(gateway=gateway, disturbs=True):
         load = Load(gateway.port, get(run, "/narrow"), factor * PEAK, seconds + 0.5, most=300).start()
         times = alive(gateway, seconds)
@@ -108,10 +108,10 @@ def liveness(run: Run) -> None:
 
 @case("OV-tenant-fair", "75bac9196126")
 def tenant_fair(run: Run) -> None:
-    """N = 5 s: B at 20 calls a second, a fifth of the capacity; A at 50 times as much (full: 60 s). Of B's 100 calls one
+    """N = 3 s: B at 20 calls a second, a fifth of the capacity; A at 50 times as much (full: 60 s). Of B's 60 calls one
     may fail here; in full 99.9 % succeed. Its p99 may be a turn of the queue longer: what waits before it is at most
     what A has in flight, 80 ms, and this machine's 150 ms."""
-    seconds = 60 if FULL else 5
+    seconds = 60 if FULL else 3
     bob = f"Authorization: Bearer {run.world.key_b}\r\n"
     calm = f"GET /narrow?b HTTP/1.1\r\nHost: gw\r\n{bob}\r\n".encode()
     with over(run, narrow(run, max_waiting=1024)) as gateway, run.variant(gateway=gateway, disturbs=True):
@@ -120,7 +120,7 @@ def tenant_fair(run: Run) -> None:
         time.sleep(0.5)
         tally = Load(gateway.port, lambda i: calm, 20, seconds).run()
         greedy = flood.wait()
-        assert tally.share(200) >= (0.999 if FULL else 0.99), f"{tally}; A: {greedy}"
+        assert tally.share(200) >= (0.999 if FULL else 0.98), f"{tally}; A: {greedy}"
         limit = 1.5 * alone.quantile(0.99) + (0.0 if FULL else 0.25)
         assert tally.quantile(0.99) < limit, f"{tally}, alone {alone}"
 
@@ -175,12 +175,12 @@ def mem_pressure(run: Run) -> None:
 
 @case("OV-cpu-stall", "29a19cb44fc7")
 def cpu_stall(run: Run) -> None:
-    """N = 60 calls a second on fresh connections for 10 s. The stopped worker is replaced by the watchdog after 4 s, so
+    """N = 60 calls a second on fresh connections for 7 s. The stopped worker is replaced by the watchdog after 4 s, so
     the signal that would wake it finds nobody; then all workers share one core for 2 s (full: 30 s)."""
     with run.world.boot(run.world.small()) as gateway, run.variant("stopped", gateway=gateway, disturbs=True):
         text = run.raw("<G>\r\n")
         stopped, other = gateway.workers()
-        load = Load(gateway.port, lambda i: text, 60, 10, fresh=True, patience=12, most=200).start()
+        load = Load(gateway.port, lambda i: text, 60, 7, fresh=True, patience=12, most=200).start()
         time.sleep(0.5)
         os.kill(stopped, signal.SIGSTOP)
         at = time.monotonic()
@@ -206,10 +206,10 @@ def cpu_stall(run: Run) -> None:
 
 @case("OV-limit-adapt", "30c7ee037286")
 def limit_adapt(run: Run) -> None:
-    """N = 4 s well, 4 s at half the capacity, 6 s well again, at 80 % of 400 calls a second (full: 30, 60 and 30 s).
+    """N = 3 s well, 3 s at half the capacity, 5 s well again, at 80 % of 400 calls a second (full: 30, 60 and 30 s).
     Held here: the limit gives way while the upstream queues, nothing hangs, and once the capacity is back at most 5 %
     of the last 2 s are refused. The 20 % of the optimum are judged in full, by the metric."""
-    well, ill, again = (30, 60, 30) if FULL else (4, 4, 6)
+    well, ill, again = (30, 60, 30) if FULL else (3, 3, 5)
     run.mock.behave("c", "capacity", slots=20, time=0.05)
     upstream = run.world.upstream("narrow", "c")
     with over(run, upstream) as gateway, run.variant(gateway=gateway, disturbs=True):
@@ -243,9 +243,9 @@ def limit_adapt(run: Run) -> None:
 
 @case("OV-log-storm", "1afab27da04e")
 def log_storm(run: Run) -> None:
-    """N = 24,000 calls to an upstream that is gone, pipelined over 8 connections. The breaker is open, so each is refused
+    """N = 16,000 calls to an upstream that is gone, pipelined over 8 connections. The breaker is open, so each is refused
     at once: 503 stands for 502. In full 1,000 lines a second and worker, then one in 100 (``sinks/access_log``)."""
-    count = 30_000 if FULL else 3_000
+    count = 30_000 if FULL else 2_000
     gone = run.world.upstream("gone", "c", breaker={"mode": "forced_open"})
     with over(run, gone) as gateway, run.variant(gateway=gateway, disturbs=True):
         text = run.raw("GET /gone HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer <KEY_A>\r\n\r\n") * 500
@@ -263,7 +263,9 @@ def log_storm(run: Run) -> None:
             thread.join()
         took = time.time() - begun
         assert len(statuses) == 8 * count and set(statuses) == {503}, len(statuses)
-        until(lambda: gateway.metric("records_sampled_total") + gateway.metric("records_dropped_total") > 0, 5, "counted")
+        until(
+            lambda: gateway.metric("records_sampled_total") + gateway.metric("records_dropped_total") > 0, 5, "counted"
+        )
         time.sleep(0.5)
         lines = sum(r.get("code") == "upstream_unavailable" for r in gateway.records())
         # Each calendar second allows 1,000 a worker in full.

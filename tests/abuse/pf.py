@@ -20,7 +20,11 @@ LEDGER = "there is no ledger yet; it comes with money"
 STORE = "there is no shared store yet"
 SQL = "there is no SQLite database yet; keys and config are files"
 
-not_shipped("PF-oom-worker", "72a882c60e3f", "the test hook that eats memory is not shipped; a SIGKILL as the kernel's is PF-kill9-worker")
+not_shipped(
+    "PF-oom-worker",
+    "72a882c60e3f",
+    "the test hook that eats memory is not shipped; a SIGKILL as the kernel's is PF-kill9-worker",
+)
 not_shipped("PF-eio-fsync", "4b2ee7f1525a", LEDGER)
 not_shipped("PF-slow-disk", "9a849be879e5", LEDGER)
 not_shipped("PF-ro-fs", "79f619e3491a", LEDGER)
@@ -34,10 +38,10 @@ not_shipped("PF-gc-pause", "659a4c8f7cff", "the in-process cache comes in a late
 
 @case("PF-kill9-worker", "be832648396b")
 def kill9_worker(run: Run) -> None:
-    """N = 4 rounds among 80 calls a second, each on a connection of its own (full: 200 rounds among 500). At one moment
+    """N = 3 rounds among 80 calls a second, each on a connection of its own (full: 200 rounds among 500). At one moment
     a worker has at most a few of them in flight: no more may fail, and none with an answer other than 200. There is no
     ledger to compare yet."""
-    rounds, rate = (200, 500) if FULL else (4, 80)
+    rounds, rate = (200, 500) if FULL else (3, 80)
     with run.world.boot(run.world.small()) as gateway, run.variant(f"{rounds} rounds", gateway=gateway, disturbs=True):
         text = run.raw("<G>\r\n")
         load = Load(gateway.port, lambda i: text, rate, 3600, fresh=True).start()
@@ -57,8 +61,8 @@ def kill9_worker(run: Run) -> None:
 
 @case("PF-kill9-all", "5e9810673274")
 def kill9_all(run: Run) -> None:
-    """N = 2 rounds among 80 calls a second with 5,000 keys (full: 50 rounds, 100,000 keys). No ledger, so no log."""
-    rounds, keys = (50, 100_000) if FULL else (2, 5_000)
+    """N = 1 round among 80 calls a second with 2,000 keys (full: 50 rounds, 100,000 keys). No ledger, so no log."""
+    rounds, keys = (50, 100_000) if FULL else (1, 2_000)
     many = [{"name": f"c{i}", "keys": [f"stored-key-{i:08d}"]} for i in range(keys)]
     gateway = run.world.boot(run.world.small(consumers=many))
     text = run.raw("<G>\r\n")
@@ -87,8 +91,8 @@ def kill9_all(run: Run) -> None:
 @case("PF-crash-loop", "63714b9bcec2")
 def crash_loop(run: Run) -> None:
     """New workers cannot start because the generation on disk is damaged behind the gateway's back; one worker is then
-    killed. N = 80 calls a second, until the delay is 4 s (full: 8 s), which is 4 s away in the table 0 0.2 0.5 1 2 4 8."""
-    wanted = 8.0 if FULL else 4.0
+    killed. N = 80 calls a second, until the delay is 2 s (full: 8 s), which is 2 s away in the table 0 0.2 0.5 1 2 4 8."""
+    wanted = 8.0 if FULL else 2.0
     with run.world.boot(run.world.small()) as gateway, run.variant(gateway=gateway, disturbs=True):
         text = run.raw("<G>\r\n")
         plans = sorted((gateway.data / "plans").glob("*.json"), key=lambda p: int(p.stem))
@@ -156,7 +160,9 @@ def fork_unsafe(run: Run) -> None:
         traces = [r["trace_id"] for r in gateway.records()]
         assert len(set(traces)) == len(traces)
         seen: dict[str, int] = {}
-        listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"}
+        listening = {
+            line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"
+        }
         tcp = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]} - listening
         for pid in gateway.workers():
             for fd in Path(f"/proc/{pid}/fd").iterdir():
@@ -168,9 +174,9 @@ def fork_unsafe(run: Run) -> None:
 
 @case("PF-mem-soak", "84cf6f6912e5")
 def mem_soak(run: Run) -> None:
-    """N = 12 s of unary, streamed, refused and failed calls, 200 a second (full: 30 min). CI holds the growth between
+    """N = 8 s of unary, streamed, refused and failed calls, 200 a second (full: 30 min). CI holds the growth between
     the second third and the end under 4 MB; the slope by least squares is judged in full."""
-    seconds = 1800 if FULL else 12
+    seconds = 1800 if FULL else 8
     big = b"x" * 300_000
     kinds = [
         b"<G>\r\n", b"<P>Content-Length: 62\r\n\r\n<J>", b"GET /nowhere HTTP/1.1\r\nHost: gw\r\n\r\n",
@@ -178,7 +184,9 @@ def mem_soak(run: Run) -> None:
     ]  # fmt: skip
     texts = [run.raw(kind) for kind in kinds]
     with run.world.boot(run.world.small()) as gateway, run.variant(gateway=gateway, disturbs=True):
-        load = Load(gateway.port, lambda i: texts[i % len(texts)] if i % 20 == 4 or i % 5 != 4 else texts[0], 200, seconds)
+        load = Load(
+            gateway.port, lambda i: texts[i % len(texts)] if i % 20 == 4 or i % 5 != 4 else texts[0], 200, seconds
+        )
         begun = time.monotonic()
         load.start()
         points: list[tuple[float, float]] = []
@@ -211,9 +219,9 @@ def stuck_log(run: Run) -> Iterator[Gateway]:
 
 @case("PF-hung-callback", "c7cdad8bd635")
 def hung_callback(run: Run) -> None:
-    """The log sink is the only observer of this release. N = 40,000 fixed answers to fill its queue (10,000 records a
-    worker), then 100 calls a second for 4 s (full: 200 for 10 min). Added p99 is held under 20 ms here."""
-    rate, seconds = (200, 600) if FULL else (100, 4)
+    """The log sink is the only observer of this release. N = 28,000 fixed answers to fill its queue (10,000 records a
+    worker), then 100 calls a second for 3 s (full: 200 for 10 min). Added p99 is held under 20 ms here."""
+    rate, seconds = (200, 600) if FULL else (100, 3)
     text = run.raw("<G>\r\n")
     with run.world.boot(run.world.small()) as gateway:
         run.world.warm(gateway)
@@ -222,7 +230,7 @@ def hung_callback(run: Run) -> None:
         hello = b"GET /hello HTTP/1.1\r\nHost: gw\r\n\r\n"
 
         def fill() -> None:
-            for _ in range(20):
+            for _ in range(14):
                 talk(gateway.port, hello * 500, 500, timeout=20)
 
         threads = [threading.Thread(target=fill) for _ in range(4)]

@@ -400,7 +400,7 @@ class Run:
 
     def refused(self, text: str | bytes, *statuses: int, name: str = "", rss: int = BODY_LIMIT + (8 << 20),
                 within: float = 1.0, most_read: int = 0, xfail: str = "") -> None:  # fmt: skip
-        """"400 close": one answer, ``Connection: close``, FIN within 1 s, the canary unanswered, no upstream call."""
+        """ "400 close": one answer, ``Connection: close``, FIN within 1 s, the canary unanswered, no upstream call."""
         wanted = statuses or (400,)
         payload = self.raw(text)
         with self.variant(name or repr(text)[-60:], calls=0, rss=rss, xfail=xfail):
@@ -498,7 +498,7 @@ def main(arguments: list[str]) -> int:
             run = execute(world, id)
             bad += bool(run.failures)
             kinds = [r["verdict"] for r in run.results]
-            print(f"{id:28} {time.monotonic() - begun:6.2f} s  {dict((k, kinds.count(k)) for k in sorted(set(kinds)))}")
+            print(f"{id:28} {time.monotonic() - begun:6.2f} s  { {k: kinds.count(k) for k in sorted(set(kinds))} }")
             for failure in run.failures:
                 print("    ", failure[:1500])
             sys.stdout.flush()

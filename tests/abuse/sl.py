@@ -12,7 +12,7 @@ from abuse.gateway import Gateway, until
 from abuse.runner import FULL, Run, case
 from abuse.talk import Line, Load
 
-IDLE = 75.0 if FULL else 3.0
+IDLE = 75.0 if FULL else 2.5
 STUCK = 30.0 if FULL else 4.0
 
 
@@ -64,7 +64,7 @@ def slow_read(run: Run) -> None:
 
 @case("SL-idle-5000", "f391b81f46db")
 def idle_5000(run: Run) -> None:
-    """N = 300 and an idle limit of 3 s (full: 5,000 and 75 s). 8 KiB a connection, and 2 MB that are not theirs."""
+    """N = 300 and an idle limit of 2.5 s (full: 5,000 and 75 s). 8 KiB a connection, and 2 MB that are not theirs."""
     count = 5000 if FULL else 300
     with quick(run) as gateway, run.variant(gateway=gateway, disturbs=True):
         before = gateway.rss()
@@ -120,7 +120,7 @@ def conn_flood(run: Run) -> None:
 
 @case("SL-half-open", "6d4cddff7a93")
 def half_open(run: Run) -> None:
-    """N = 200 silent and 200 cut, idle limit 3 s (full: 5,000 each and 75 s)."""
+    """N = 200 silent and 200 cut, idle limit 2.5 s (full: 5,000 each and 75 s)."""
     count = 5000 if FULL else 200
     with quick(run) as gateway, run.variant(gateway=gateway, disturbs=True):
         run.world.warm(gateway)
@@ -166,7 +166,9 @@ def unauth_slot_hog(run: Run) -> None:
 def keepalive_abuse(run: Run) -> None:
     """N = 21,000 fixed answers in batches of 100 (full: 1,000,000 calls to /echo, one after another), reconnecting when
     told to."""
-    total, batch, text = (1_000_000, 1, run.raw("<G>\r\n")) if FULL else (21_000, 100, b"GET /hello HTTP/1.1\r\nHost: gw\r\n\r\n")
+    total, batch, text = (
+        (1_000_000, 1, run.raw("<G>\r\n")) if FULL else (21_000, 100, b"GET /hello HTTP/1.1\r\nHost: gw\r\n\r\n")
+    )
 
     def serve(total: int) -> list[int]:
         """How many each connection served."""
@@ -193,7 +195,7 @@ def keepalive_abuse(run: Run) -> None:
         return ends
 
     with run.variant("first"):
-        serve(total)
+        serve(total if FULL else 11_000)
     with run.variant("second", rss=(1 << 20) + (1 << 19)):
         ends = serve(total)
         assert all(n == 10_000 for n in ends[:-1]) and len(ends) == 1 + (total - 1) // 10_000, ends

@@ -233,7 +233,14 @@ def request(
     head = f"{method} {target} HTTP/1.1\r\nHost: gw\r\n" + "".join(f"{n}: {v}\r\n" for n, v in fields)
     if body is not None:
         head += f"Content-Length: {len(body)}\r\n"
-    c = talk(port, head.encode("latin-1") + b"\r\n" + (body or b""), 1, timeout, source, heads=(0,) if method == "HEAD" else ())
+    c = talk(
+        port,
+        head.encode("latin-1") + b"\r\n" + (body or b""),
+        1,
+        timeout,
+        source,
+        heads=(0,) if method == "HEAD" else (),
+    )
     if not c.answers:
         raise TimeoutError(f"no answer to {method} {target[:80]}: {c}")
     return c.answers[0]

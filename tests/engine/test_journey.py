@@ -338,3 +338,15 @@ def test_a_full_bulkhead_queues_and_the_freed_place_goes_to_who_waits() -> None:
         assert second.hears().endswith(b"2")
 
     run(conversation())
+
+
+def test_only_the_query_keys_a_route_names_are_recorded_s26_11() -> None:
+    async def conversation() -> None:
+        house = await House([route(log_query=("page", "absent"))], [upstream()]).open()
+        client = house.client()
+        client.says("GET /a?page=2&token=secret HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await settle()
+        house.upstreams[0].says("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        assert house.record.query == {"page": "2"}
+
+    run(conversation())

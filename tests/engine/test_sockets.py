@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,38 @@ def test_new_certificates_are_taken_up_and_nobody_is_cut_s3_11(tmp_path: Path) -
             writer.write(GET)
             assert (await reader.read(-1)).startswith(b"HTTP/1.1 200 ")
             writer.close()
+
+    run(scene)
+
+
+def test_an_upstreams_new_authority_is_taken_up_when_only_its_file_has_changed_s3_11(tmp_path: Path) -> None:
+    async def scene() -> None:
+        old, new = trustme.CA(), trustme.CA()
+        anchor = tmp_path / "ca.pem"
+        anchor.write_bytes(old.cert_pem.bytes())
+        async with Served(hello, server_context(new, "127.0.0.1")) as up:
+            tls = UpstreamTlsPlan(ca=str(anchor), files=((1, 1, 1),))
+            plan = upstream(up.port, scheme="https", tls=tls)
+            async with Gateway(listener(), route_of(), (plan,)) as gateway:
+                assert (await ask(gateway.port, GET)).startswith(b"HTTP/1.1 502 ")
+                anchor.write_bytes(new.cert_pem.bytes())
+                gateway.runtime.upstreams["up"].apply(replace(plan, tls=replace(tls, files=((1, 1, 2),))))
+                assert (await ask(gateway.port, GET)).startswith(b"HTTP/1.1 200 ")
+
+    run(scene)
+
+
+def test_a_connection_counts_from_the_moment_it_was_accepted_s23_5(tmp_path: Path) -> None:
+    async def scene() -> None:
+        tls = ListenerTlsPlan((written(trustme.CA().issue_cert("a.example"), tmp_path, "one"),))
+        async with Served(hello) as up, Gateway(listener(tls=tls), route_of(), (upstream(up.port),)) as gateway:
+            _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            while not gateway.runtime.starting:
+                await asyncio.sleep(0.001)
+            assert (gateway.runtime.connections, gateway.engine.in_flight()) == (set(), 1)
+            writer.close()
+            while gateway.engine.in_flight():
+                await asyncio.sleep(0.001)
 
     run(scene)
 

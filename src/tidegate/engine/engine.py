@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tidegate.engine.clock import Timer
 from tidegate.engine.downstream.listener import Listener
+from tidegate.engine.figures import show_figures
 from tidegate.engine.guard import Guard
 from tidegate.engine.lanes.copies import Copies
 from tidegate.engine.lanes.tunnel import GOING_AWAY
@@ -57,7 +58,7 @@ class Engine:
         runtime.slots = self.slots
         self.tools.copies = Copies(runtime).send
         self._take_upstreams(plan)
-        self._gauges()
+        show_figures(self.tools.metrics, runtime, self.listeners, self.guard)
         self._tick()
         self._take_listeners(plan, sockets)
 
@@ -196,10 +197,10 @@ class Engine:
                     connection.close()
 
     def in_flight(self) -> int:
-        """Exchanges under way and connections that may still bring one."""
+        """Exchanges under way and connections that may still bring one, from the moment they were accepted."""
         if self.runtime is None:
             return 0
-        return self.runtime.in_flight + len(self.runtime.connections)
+        return self.runtime.in_flight + self.runtime.starting + len(self.runtime.connections)
 
     def abort_all(self) -> None:
         """Cut what still runs, by S6.5."""
@@ -218,43 +219,6 @@ class Engine:
         self.tools.close()
 
     # -- figures ---------------------------------------------------------------------------------------------------
-
-    def _gauges(self) -> None:
-        runtime = self.running()
-        metrics = self.tools.metrics
-        upstreams = runtime.upstreams
-        metrics.gauge("connections", ("listener", "state"), self._connections)
-        metrics.gauge("loop_lag_seconds", (), lambda: {(): self.guard.lag})
-        metrics.gauge(
-            "retry_budget_left",
-            ("upstream",),
-            lambda: {(n,): u.budget.left(self.tools.clock()) for n, u in upstreams.items()},
-        )
-        metrics.gauge("queue_depth", ("upstream",), lambda: {(n,): u.admission.waiting for n, u in upstreams.items()})
-        metrics.gauge(
-            "concurrency_limit", ("upstream",), lambda: {(n,): u.admission.limit for n, u in upstreams.items()}
-        )
-        metrics.gauge("pool_connections", ("upstream", "state"), self._pool_connections)
-        metrics.gauge("breaker_state", ("upstream",), lambda: {(n,): u.breaker_figure() for n, u in upstreams.items()})
-        metrics.gauge("endpoints", ("upstream", "state"), self._endpoints)
-
-    def _connections(self) -> dict[tuple[str, ...], float]:
-        return {(name, "open"): float(listener.open) for name, listener in self.listeners.items()}
-
-    def _pool_connections(self) -> dict[tuple[str, ...], float]:
-        found: dict[tuple[str, ...], float] = {}
-        for name, upstream in self.running().upstreams.items():
-            found[(name, "idle")] = sum(len(pool.idle) for pool in upstream.pools.values())
-            found[(name, "busy")] = sum(pool.busy() for pool in upstream.pools.values())
-        return found
-
-    def _endpoints(self) -> dict[tuple[str, ...], float]:
-        found: dict[tuple[str, ...], float] = {}
-        for name, upstream in self.running().upstreams.items():
-            usable = sum(1 for line in upstream.health.explain(self.tools.clock()) if line.get("usable"))
-            found[(name, "usable")] = usable
-            found[(name, "unusable")] = len(upstream.endpoints) - usable
-        return found
 
     def counters(self) -> dict[str, Any]:
         """Everything this worker has counted, as plain data (``engine/metrics``)."""

@@ -18,8 +18,11 @@ from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Answer
 from tidegate.ports.plan import HookPlan, RoutePlan
-from tidegate.rules.canonical import ENCODED_SLASH, PATH_PARAMS
+from tidegate.rules.canonical import ENCODED_SLASH, PATH_PARAMS, query_value
 from tidegate.wire.problem import problem
+
+LOGGED_VALUE = 256
+"""Characters of one logged query value."""
 
 DEFAULT_REQUEST_TIMEOUT = 30.0
 
@@ -162,6 +165,8 @@ async def journey(
                 x.bytes_in = body.received
             record = record_of(x, plan.generation, seconds)
             if route is not None:
+                if route.log_query and x.query:
+                    record.query = named_query(x.query, route.log_query)
                 for done in route.on_done:
                     done(x, record)
             for sink in plan.sinks:
@@ -172,6 +177,16 @@ async def journey(
 def announced_names(value: str) -> frozenset[str]:
     """The field names a preflight announces, lower case; a head is bounded, so this is."""
     return frozenset([name.strip().lower() for name in value.split(",")])
+
+
+def named_query(query: str, names: tuple[str, ...]) -> dict[str, str]:
+    """The values of *names* in *query*, for the record of a route that asks for them (S26.11)."""
+    found: dict[str, str] = {}
+    for name in names:
+        value = query_value(query, name)
+        if value is not None:
+            found[name] = value[:LOGGED_VALUE]
+    return found
 
 
 async def settle(runtime: Runtime, hook: HookPlan, verdict: Any) -> Any:

@@ -19,6 +19,10 @@ MAX_SERIES: Final = 2000
 OTHER: Final = "_other"
 
 
+Series = dict[tuple[str, ...], float]
+"""Label values → value."""
+
+
 class Histogram:
     """Twelve cumulative-ready buckets, a count and a sum."""
 
@@ -78,7 +82,8 @@ class Metrics:
         self.bound: dict[tuple[str, tuple[str, ...]], Count] = {}
         """What :meth:`adder` gave out, folded into ``counters`` when a snapshot is taken."""
         self.histograms: dict[str, dict[tuple[str, ...], Histogram]] = {}
-        self.gauges: dict[str, Callable[[], dict[tuple[str, ...], float]]] = {}
+        self.gauges: dict[str, Callable[[], Series]] = {}
+        self.totals: dict[str, Callable[[], Series]] = {}
 
     def route(self, name: str) -> RouteStats:
         """The stats of route *name*; they live on over reloads."""
@@ -125,10 +130,23 @@ class Metrics:
             histogram = series.setdefault(labels, Histogram())
         histogram.observe(seconds)
 
-    def gauge(self, name: str, names: tuple[str, ...], read: Callable[[], dict[tuple[str, ...], float]]) -> None:
+    def histogram(self, name: str, labels: tuple[str, ...], names: tuple[str, ...]) -> Histogram:
+        """The histogram of *labels* itself, for who observes often; it lives on over reloads."""
+        self.labels[name] = names
+        series = self.histograms.setdefault(name, {})
+        if labels not in series and len(series) >= MAX_SERIES:
+            labels = (OTHER,) * len(names)
+        return series.setdefault(labels, Histogram())
+
+    def gauge(self, name: str, names: tuple[str, ...], read: Callable[[], Series]) -> None:
         """*read* gives the current series of gauge *name* when a snapshot is taken."""
         self.labels[name] = names
         self.gauges[name] = read
+
+    def total(self, name: str, names: tuple[str, ...], read: Callable[[], Series]) -> None:
+        """The same for a counter that somebody else keeps."""
+        self.labels[name] = names
+        self.totals[name] = read
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """``{name: {"type", "labels": [...], "series": [[[label values], value], ...]}}``; names without the
@@ -160,4 +178,7 @@ class Metrics:
         for name, read in self.gauges.items():
             gauge_rows = [[list(labels), value] for labels, value in read().items()]
             out[name] = {"type": "gauge", "labels": list(self.labels[name]), "series": gauge_rows}
+        for name, read in self.totals.items():
+            total_rows = [[list(labels), value] for labels, value in read().items()]
+            out[name] = {"type": "counter", "labels": list(self.labels[name]), "series": total_rows}
         return out

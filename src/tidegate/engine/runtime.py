@@ -53,6 +53,8 @@ class Runtime:
         """Hashes of requests that have ended two workers (S23.6)."""
         self.draining = False
         self.in_flight = 0
+        self.starting: int = 0
+        """Connections that were accepted and are not made yet: a PROXY header or a handshake is awaited."""
         self.pressed = False
         """The process guard asks for no new connections (S22.9)."""
         self.drowning = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import os
 import sys
@@ -184,11 +183,11 @@ class PartTools:
         self.base.log(level, event, scope=self.scope, **fields)
 
     def secret(self, reference: str) -> str:
-        """``cookies`` is derived from the node's root key; anything else is the value itself, read by assembly."""
+        """``cookies`` is derived from the node's root key, which control makes before the first worker is born: OSError
+        when it cannot be read. Anything else is the value itself, read by assembly."""
         if reference != "cookies":
             return reference
-        path = self.data_folder / "root.key"
-        root = path.read_bytes() if path.exists() else hashlib.sha256(str(self.data_folder).encode()).digest()
+        root = (self.data_folder / "root.key").read_bytes()
         return hmac.digest(root, b"cookies", "sha256").hex()
 
 

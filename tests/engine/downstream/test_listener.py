@@ -60,6 +60,7 @@ class Worker:
         self.reading = False
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.started = 0
+        self.starting = 0
         self.counted: list[str] = []
         self.lines: list[str] = []
         self.trusted = ""

@@ -107,6 +107,7 @@ class Listener:
             return True
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.runtime.starting += 1
         self.runtime.spawn(self._start(connection, host))
         return True
 
@@ -156,6 +157,8 @@ class Listener:
                 self._forget(host)
             sock.close()
             raise
+        finally:
+            self.runtime.starting -= 1
 
     async def _read_proxy(self, sock: socket.socket) -> Announced:
         """Look at the first bytes without taking them, then take exactly the header (S4.5). Raises Fault or OSError."""

@@ -96,6 +96,7 @@ async def serve_from(
     if place is not None:
         await place
         entered = runtime.clock()
+        runtime.metrics.observe("queue_wait_seconds", (str(x.priority),), ("level",), entered - now)
     seconds = -1.0
     timed_out = False
     try:

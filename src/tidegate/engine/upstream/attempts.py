@@ -53,6 +53,9 @@ class Reached:
         if not kind:
             status = self.head.status
             kind = "ok" if status < 500 else "gateway" if 502 <= status <= 504 else "5xx"
+        outcomes = self.upstream.outcomes
+        outcomes[kind] = outcomes.get(kind, 0) + 1
+        self.upstream.first_byte.observe(self.first_byte)
         self.upstream.health.ended(self.endpoint, now, self.first_byte, kind)
         self.connection.release()
 
@@ -132,7 +135,9 @@ async def reach(
             if connection is not None:
                 connection.close()
             ended = runtime.clock()
-            health.ended(endpoint, ended, ended - now, failure_kind(raised))
+            kind = failure_kind(raised)
+            upstream.outcomes[kind] = upstream.outcomes.get(kind, 0) + 1
+            health.ended(endpoint, ended, ended - now, kind)
         except BaseException:
             if connection is not None:
                 connection.close()

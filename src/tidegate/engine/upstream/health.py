@@ -525,6 +525,7 @@ class Health:
         both generations, so that attempts begun on the old one end on the new. Endpoints that *old* did not have start
         slowly."""
         when = now if now >= 0.0 else self.born
+        self.ejections = old.ejections
         known = False
         for endpoint in self.endpoints:
             state = old.states.get(endpoint.key)

@@ -52,6 +52,7 @@ class Pool:
         warm: int,
         limits: HeadLimits,
         clock: Callable[[], float],
+        events: dict[str, int],
     ) -> None:
         self.loop = loop
         self.steps = steps
@@ -73,7 +74,7 @@ class Pool:
         self.peaks: deque[int] = deque(maxlen=USE_WINDOW)
         self.idle_cap = IDLE_LIFE
         self.closed = False
-        self.events: dict[str, int] = {"opened": 0, "failed": 0, "reused": 0, "stale": 0, "closed": 0}
+        self.events = events
 
     def take(self, now: float) -> Http1Client | None:
         """An idle connection that is fit for use, or None."""

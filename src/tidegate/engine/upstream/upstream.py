@@ -40,6 +40,8 @@ class Upstream:
         self.host = own_host(plan)
         self.endpoints: list[Endpoint] = []
         self.pools: dict[str, Pool] = {}
+        self.pool_events = {"opened": 0, "failed": 0, "reused": 0, "stale": 0, "closed": 0}
+        """Of all its pools, gone ones included (S26.4)."""
         self.base_paths: dict[str, str] = {}
         self._make_endpoints({})
         self.health = Health(plan, self.endpoints, runtime.row, now)
@@ -47,6 +49,11 @@ class Upstream:
         self.admission = Admission(plan.bulkhead, runtime.steps, runtime.workers, now)
         self.budget = RetryBudget(plan.retry.budget, plan.retry.budget_floor / runtime.workers)
         self.hedge = Hedging(plan.hedge.after, plan.hedge.share) if plan.hedge is not None else None
+        self.outcomes: dict[str, int] = {}
+        """Attempts by how they ended (S26.2)."""
+        self.first_byte = runtime.metrics.histogram(
+            "upstream_phase_seconds", (plan.name, "first_byte"), ("upstream", "phase")
+        )
         self.batches: dict[tuple[str, str, str], Any] = {}
         """Batches that wait for company, by tenant, consumer and route (S22.8)."""
         self.observe: Any = getattr(plan.balancer, "observe", None)
@@ -94,6 +101,7 @@ class Upstream:
             warm=plan.warm,
             limits=runtime.head_limits,
             clock=runtime.clock,
+            events=self.pool_events,
         )
 
     def apply(self, plan: UpstreamPlan) -> None:
@@ -176,7 +184,7 @@ class Upstream:
             "admission": self.admission.explain(),
             "balancer": self.plan.balancer_use,
             "pools": {
-                key: {"idle": len(pool.idle), "open": pool.open, "waiting": len(pool.waiters), **pool.events}
+                key: {"idle": len(pool.idle), "open": pool.open, "waiting": len(pool.waiters)}
                 for key, pool in self.pools.items()
             },
         }

@@ -141,7 +141,7 @@ class FakePolicy:
     async def _later(self, verdict: Verdict) -> Verdict:
         return verdict
 
-    def give_back(self, partition: str, cost: int = 1) -> None:
+    def give_back(self, partition: str, cost: int = 1, taken: float = 0.0) -> None:
         self.returned.append((partition, cost))
 
 

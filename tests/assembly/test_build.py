@@ -345,3 +345,20 @@ def test_the_plan_says_where_addresses_come_from_and_unsaid_names_are_followed_s
     assert build(upstreams=[ours]).plan.upstreams["u"].discovery == DiscoveryPlan("dns", b'{"ttl":"30s"}')
     ours = {**UPSTREAM, "discovery": {"use": "static"}}
     assert build(upstreams=[ours]).plan.upstreams["u"].discovery == DiscoveryPlan("static", b"{}")
+
+
+def test_an_upstream_is_another_one_when_a_file_of_its_tls_side_has_changed_s3_11(tmp_path: Path) -> None:
+    anchor = tmp_path / "ca.pem"
+    anchor.write_text("one")
+    items = [{**UPSTREAM, "tls": {"ca": str(anchor)}}, {**UPSTREAM, "name": "v"}]
+    builder = Builder({})
+    one = build(None, builder, upstreams=items)
+    two = build(one, builder, upstreams=items)
+    assert all(two.plan.upstreams[name] is one.plan.upstreams[name] for name in "uv")
+    anchor.write_text("another")
+    three = build(two, builder, upstreams=items)
+    assert three.plan.upstreams["u"].tls != one.plan.upstreams["u"].tls
+    assert three.plan.upstreams["u"].balancer is one.plan.upstreams["u"].balancer
+    assert three.plan.upstreams["v"] is one.plan.upstreams["v"]
+    anchor.unlink()
+    assert build(three, builder, upstreams=items).plan.upstreams["u"].tls.files == ((0, 0, 0),)

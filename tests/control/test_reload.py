@@ -70,6 +70,14 @@ def test_a_reload_is_asked_for_over_the_gateways_own_socket(
     assert capsys.readouterr().out == "generation 9 applied on 2/2 workers in 12.5 ms\n"
 
 
+def test_a_reload_of_unchanged_files_says_so(
+    gateway: Any, folder: DataFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answer = (200, APPLIED.replace(b'"milliseconds"', b'"changed":false,"milliseconds"'))
+    assert reload.request(None, folder.path) == 0
+    assert capsys.readouterr().out == "nothing has changed: generation 9 serves on 2/2 workers\n"
+
+
 def test_the_config_names_the_folder_even_while_it_is_broken(gateway: Any, folder: DataFolder) -> None:
     config = folder.path.parent / "c.yaml"
     config.write_text("data: ./tidegate-data\nroutes: nonsense\n")

@@ -6,6 +6,7 @@ Runs in control, to prove a config before any worker sees it, and in every worke
 from __future__ import annotations
 
 import gc
+import re
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -61,6 +62,8 @@ SLICE: Final = 0.004
 """Seconds of work between two yields of :meth:`Builder.steps`: under 5 ms with the item that is under way."""
 BODY_LIMIT: Final = 10 << 20
 """Bytes of a request body on a route without a ``body_limit`` filter (S3.3)."""
+TLS_FILE: Final = re.compile(rb'"(?:ca|cert|key)":"[^"]').search
+"""Finds upstreams that may name a file of their TLS side: such a file can change while the bytes here do not."""
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"})
 
 
@@ -183,9 +186,12 @@ class Builder:
         for index, raw in enumerate(items.upstreams):
             with self._about(("upstreams", index)):
                 key = self._resolved(raw, folder)
+                item = c.Upstream.model_validate_json(key) if TLS_FILE(key) else None
+                if item is not None:
+                    key += repr(work.tls_files(item)).encode()
                 upstream = work.old_upstreams.get(key)
                 if upstream is None:
-                    upstream = work.upstream(c.Upstream.model_validate_json(key))
+                    upstream = work.upstream(item or c.Upstream.model_validate_json(key))
                 else:
                     work.keep_upstream(upstream)
                 built.upstreams[key] = work.upstreams[upstream.name] = upstream
@@ -196,13 +202,13 @@ class Builder:
         for index, raw in enumerate(items.routes):
             with self._about(("routes", index)):
                 key = self._resolved(raw, folder)
-                item: c.Route | None = None
+                route: c.Route | None = None
                 if b'"timeouts":{' in key:
-                    item = c.Route.model_validate_json(key)
-                    key += repr(work.inherited(item)).encode()
+                    route = c.Route.model_validate_json(key)
+                    key += repr(work.inherited(route)).encode()
                 known = work.old_routes.get(key)
                 if known is None:
-                    known = work.route(item or c.Route.model_validate_json(key), index)
+                    known = work.route(route or c.Route.model_validate_json(key), index)
                 else:
                     known = work.keep_route(known, index)
                 built.routes[key] = known
@@ -381,6 +387,7 @@ class _Work:
                 key=self._file(item.tls.key),
                 server_name=item.tls.server_name,
                 verify=item.tls.verify,
+                files=self.tls_files(item),
             ),
             fallback=tuple(
                 FallbackPlan(
@@ -402,6 +409,18 @@ class _Work:
         """As written; else names are followed and addresses stay as they are (S16.7)."""
         part = item.discovery
         return DiscoveryPlan() if part is None else DiscoveryPlan(part.use, msgspec.json.encode(part.settings))
+
+    def tls_files(self, item: c.Upstream) -> tuple[tuple[int, int, int], ...]:
+        """Identity, size and time of each file that the TLS side of *item* names; zeros for one that is not there."""
+        states: list[tuple[int, int, int]] = []
+        for name in (item.tls.ca, item.tls.cert, item.tls.key):
+            if name:
+                try:
+                    found = (self._folder / name).stat()
+                    states.append((found.st_ino, found.st_size, found.st_mtime_ns))
+                except OSError:
+                    states.append((0, 0, 0))
+        return tuple(states)
 
     def _file(self, name: str) -> str:
         """A path of the config, absolute."""

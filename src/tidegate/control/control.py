@@ -24,6 +24,7 @@ from tidegate.assembly.config import split_address
 from tidegate.assembly.problems import ConfigError
 from tidegate.control.admin.desk import Outcome, Readiness
 from tidegate.control.admin.token import VARIABLE, WeakToken, check_strength, find_token, read_kept
+from tidegate.control.certificates import trouble
 from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
 from tidegate.control.fetch import fetch
@@ -170,6 +171,9 @@ class Control:
         if not self.birth.fresh:
             self.generations.recall(self.folder)
         if checked is not None:
+            error = trouble(checked.built.plan)
+            if error:
+                raise CannotStart(f"the config cannot be used\n{error}", BAD_CONFIG)
             error = await self._listen(checked)
             if error:
                 raise CannotStart(error, 1)
@@ -190,6 +194,7 @@ class Control:
 
     def _first_check(self) -> Checked | None:
         """The config as it is now; None when it is broken and a generation is being served already (S23.3)."""
+        self.watch.note()
         try:
             return self.generations.check()
         except ConfigError as error:
@@ -398,11 +403,11 @@ class Control:
             begun = self.loop.time()
             if self.generations.checked is not None and self.book.reload_error is None and self.watch.unchanged():
                 # A command right after the file watch did the work, or an impatient operator.
-                return self._outcome(begun)
+                return self._outcome(begun)._replace(changed=False)
             self.watch.note()
             try:
                 checked = await asyncio.to_thread(self.generations.check)
-                error = self._fixed(checked) or await self._listen(checked)
+                error = self._fixed(checked) or trouble(checked.built.plan) or await self._listen(checked)
             except ConfigError as refusal:
                 error = str(refusal)
             except TimeoutError:

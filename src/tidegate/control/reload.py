@@ -59,6 +59,12 @@ def request(config_path: Path | None, data: Path | None) -> int:
         sys.stderr.write(f"tidegate: the reload was refused, the old config serves on\n{detail}\n")
         return REFUSED
     workers = answer["workers"]
+    if not answer.get("changed", True):
+        sys.stdout.write(
+            f"nothing has changed: generation {answer['generation']} serves on "
+            f"{workers['applied']}/{workers['of']} workers\n"
+        )
+        return DONE if answer["result"] == "applied" else REFUSED
     sys.stdout.write(
         f"generation {answer['generation']} {answer['result']} on {workers['applied']}/{workers['of']} workers "
         f"in {answer['milliseconds']} ms\n"

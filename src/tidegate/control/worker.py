@@ -309,15 +309,15 @@ class Worker:
             for listener in engine.listeners.values():
                 listener.stop()
             patience = time.monotonic() + LAST_REQUEST
-            while busy(engine) and time.monotonic() < patience:
+            while engine.in_flight() and time.monotonic() < patience:
                 await asyncio.sleep(LOOK)
         engine.stop_accepting()
         for opened in self.sockets.values():
             opened.close()
         deadline = time.monotonic() + (plan.drain_finish if finish < 0.0 else finish)
-        while busy(engine) and time.monotonic() < deadline:
+        while engine.in_flight() and time.monotonic() < deadline:
             await asyncio.sleep(LOOK)
-        if busy(engine):
+        if engine.in_flight():
             engine.abort_all()
             await asyncio.sleep(FLUSH)
         self._end(0)
@@ -421,11 +421,6 @@ class Worker:
                 self.link.send("report", **self._figures())
             elif time.monotonic() - self.away_since > STALE:
                 self.consumers.set_stale(True)
-
-
-def busy(engine: Engine) -> bool:
-    """Whether anything is under way, connections included that were accepted this very moment or still shake hands."""
-    return engine.in_flight() > 0 or any(listener.open for listener in engine.listeners.values())
 
 
 def rehearse(folder: DataFolder) -> int:

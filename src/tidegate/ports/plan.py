@@ -183,11 +183,14 @@ class FallbackPlan:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTlsPlan:
+    """``files``: what tells the state of its files from another, so that a new certificate is a new plan (S3.11)."""
+
     ca: str = ""
     cert: str = ""
     key: str = ""
     server_name: str = ""
     verify: bool = True
+    files: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,12 @@ class Verdict(Protocol):
 
 Ask = Callable[[str, int], Any]
 """``take(partition, cost)``: a verdict, or a coroutine that returns one."""
-Undo = Callable[[str, int], None]
-"""``give_back(partition, cost)``."""
+
+
+class Undo(Protocol):
+    """``give_back(partition, cost, taken)``; ``ports/authority.Policy`` has the meaning of each."""
+
+    def __call__(self, partition: str, cost: int = 1, taken: float = 0.0) -> None: ...
 
 
 class Bucket:
@@ -130,7 +134,7 @@ class Charging:
         if not verdict.allowed:
             self._refuse(x, [_Charge(bucket, partition, verdict)])
         bucket.allowed(1)
-        undo = partial(bucket.give_back, partition, bucket.cost)
+        undo = partial(bucket.give_back, partition, bucket.cost, x.started)
         if bucket.concurrent:
             x.on_end(undo)
         else:
@@ -220,7 +224,7 @@ class Charging:
                 _note(x, f"{bucket.prefix}0;would_deny")
                 continue
             bucket.allowed(1)
-            undo = partial(bucket.give_back, charge.partition, bucket.cost)
+            undo = partial(bucket.give_back, charge.partition, bucket.cost, x.started)
             if bucket.concurrent:
                 x.on_end(undo)
             else:

@@ -12,7 +12,7 @@ def test_a_reload_says_how_many_workers_have_it(call: Any, door: Any, desk: Any,
     assert answer.status == 200
     assert answer.fields["x-tidegate-applied"] == "2/2"
     assert answer.json() == {
-        "result": "applied", "generation": 7, "workers": {"applied": 2, "of": 2}, "milliseconds": 12.5,
+        "result": "applied", "generation": 7, "changed": True, "workers": {"applied": 2, "of": 2}, "milliseconds": 12.5,
     }  # fmt: skip
     assert desk.calls == ["reload by admin"]
 

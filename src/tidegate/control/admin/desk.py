@@ -20,6 +20,7 @@ class Outcome(NamedTuple):
     applied     workers that serve it, ``of`` how many
     seconds     from the request to the last acknowledgement
     error       why it was refused, for a person
+    changed     whether anything was read: False when every file is as it was when the generation was made
     """
 
     result: str
@@ -28,6 +29,7 @@ class Outcome(NamedTuple):
     of: int
     seconds: float
     error: str = ""
+    changed: bool = True
 
 
 class Desk(Protocol):

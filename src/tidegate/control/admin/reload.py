@@ -24,6 +24,7 @@ def router(desk: Desk) -> APIRouter:
         body = {
             "result": outcome.result,
             "generation": outcome.generation,
+            "changed": outcome.changed,
             "workers": {"applied": outcome.applied, "of": outcome.of},
             "milliseconds": round(outcome.seconds * 1000.0, 1),
         }

@@ -425,9 +425,9 @@ HARMLESS = ("noop", "latency", "bandwidth", "slow_close", "slicer")
 
 @case("UP-toxics", "77b1ac5be37b")
 def toxics(run: Run) -> None:
-    """The group's own rule: each toxic on A of a pair, with unary and streamed answers, idempotent and not. N = 10 calls
+    """The group's own rule: each toxic on A of a pair, with unary and streamed answers, idempotent and not. N = 4 calls
     each (full: 200)."""
-    n = 200 if FULL else 10
+    n = 200 if FULL else 4
     number = run.mock.ask("toxic", name="matrix", to="a", kind="noop")
     upstream = run.world.upstream("pair", "b", "b", warm=0, retry={"budget_floor": 1000}, timeouts={"attempt": "300ms"})
     upstream["targets"][0]["url"] = f"http://127.0.0.1:{number}"

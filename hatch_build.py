@@ -19,6 +19,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOMS = ("exchange", "wire", "rules", "ports", "engine")
 
 INTERPRETED = {
+    "exchange/record.py": "msgspec structs",
+    "rules/load_report.py": "msgspec structs",
     "ports/authority.py": "msgspec structs",
     "ports/consumers.py": "msgspec structs",
     "ports/discovery.py": "msgspec structs",

@@ -6,10 +6,11 @@ import msgspec
 
 
 class Record(msgspec.Struct, omit_defaults=True, gc=False):
-    """One per exchange, always one. No query, body, credential or cookie is ever in it.
+    """One per exchange, always one. No body, credential or cookie is ever in it.
 
     ``end`` is ``complete`` (the client got all), ``cancelled`` (the client left) or ``cut`` (we or the upstream
-    broke off after the head was out). ``query`` holds only the keys that the route names (``log_query``). Times in microseconds, sizes in bytes, ``ts`` seconds since the epoch.
+    broke off after the head was out). ``query`` holds only the keys that the route names (``log_query``). Times in
+    microseconds, sizes in bytes, ``ts`` seconds since the epoch.
     """
 
     # Always told, in the order in which ``engine/recording`` hands them over.

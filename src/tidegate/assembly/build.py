@@ -139,6 +139,7 @@ class Builder:
     """Builds Plans from generations. Keeps the parts it has imported and the settings it has checked.
 
     environment  for the ``${...}`` of the config
+    before       parts that stand before the filters of every route; no generation names them
     report       called for what cannot be built, which is then left out; by default a ``BuildError`` is raised
     """
 
@@ -146,11 +147,13 @@ class Builder:
         self,
         environment: Mapping[str, str],
         *,
+        before: Iterable[Any] = (),
         report: Callable[[BuildError], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
         shelf: Shelf | None = None,
     ) -> None:
         self._environment = environment
+        self._before = [Made(type(part).__name__.lower(), b"", part) for part in before]
         self._report = report
         self._clock = clock
         self._shelf = shelf if shelf is not None else Shelf()
@@ -179,7 +182,7 @@ class Builder:
         items = split(generation)
         folder = Path(items.folder)
         settings, gateway = self._settings(items, folder)
-        work = _Work(self._shelf, gateway, folder, tools_for, previous)
+        work = _Work(self._shelf, gateway, folder, tools_for, previous, standing=self._before)
         built = work.built
         built.generation, built.settings = items, settings
 
@@ -305,7 +308,7 @@ class _Work:
 
     def __init__(
         self, shelf: Shelf, gateway: c.Gateway, folder: Path, tools_for: ToolsFor, previous: Built | None,
-        *, once: bool = False,
+        *, once: bool = False, standing: Iterable[Made] = (),
     ) -> None:  # fmt: skip
         self.built = Built()
         self.upstreams: dict[str, UpstreamPlan] = {}
@@ -317,6 +320,7 @@ class _Work:
         self.built.surroundings = (gateway.name, folder, self._cleartext)
         if previous is None or previous.surroundings != self.built.surroundings:
             previous = Built()
+        self._standing = list(standing)
         self._previous = previous
         self.old_upstreams = previous.upstreams
         self.old_routes = previous.routes
@@ -466,7 +470,7 @@ class _Work:
                 found = self._make("filters", part, scope, self._previous.filters.get(scope))
             self.built.filters[scope] = found
             made.append(found)
-        hooks = self._hooks_of(made)
+        hooks = self._hooks_of([*self._standing, *made])
         limits = [limit for m in made if isinstance(limit := getattr(m.part, "body_limit", None), int)]
         times = item.timeouts
         return RoutePlan(

@@ -14,6 +14,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
 from tidegate.control.fetch import fetch
 from tidegate.control.generations import Generations, key_set_urls
+from tidegate.control.harness import Gauge
 from tidegate.control.key_sets import KeySetKeeper
 from tidegate.control.limits import LimitAuthority
 from tidegate.control.link import LinkConnection, LinkServer, Message, bind_private
@@ -125,6 +127,11 @@ class Control:
         self.asked = 0
         self.fresh_reports: dict[int, int] = {}
         """Row → number of the last ask that its report answers."""
+        self.gauge = Gauge() if birth.test_profile else None
+        self.traps: dict[str, dict[str, str]] = {"targets": {}, "bodies": {}}
+        """With the test profile only."""
+        self.probes: dict[int, dict[str, Any]] = {}
+        """Row → its figures for the harness."""
         self.reloading: asyncio.Task[Outcome] | None = None
         self.reload_lock = asyncio.Lock()
         self.servers: list[Any] = []
@@ -142,6 +149,8 @@ class Control:
         await self._start()
         self._spawn(self._each_second())
         self._tick()
+        if self.gauge is not None:
+            self.gauge.look()
         await self._open_admin()
         self._spawn(self.watch.run())
         self.channel.send("ready")
@@ -321,6 +330,8 @@ class Control:
         self.book.report(int(message["pid"]), message)
         connection.send("generation", number=self.generations.number)
         self._tell_upstreams(connection)
+        if self.gauge is not None:
+            connection.send("traps", **self.traps)
         for url, (key_set, age) in self.key_sets.key_sets().items():
             connection.send("key_set", url=url, key_set=key_set, age=age)
         self.news.set()
@@ -354,6 +365,8 @@ class Control:
             pid = int(message["pid"])
             self.book.report(pid, message)
             self.metrics.report(pid, message["counters"])
+            if "probe" in message:
+                self.probes[connection.slot] = message["probe"]
             asked = message.get("asked")
             if isinstance(asked, int):
                 self.fresh_reports[connection.slot] = asked
@@ -513,15 +526,37 @@ class Control:
             return []
         return [beat / 1000.0 for beat in self.segment.heartbeats()[:-1]]
 
+    # -- the bench (test profile) ---------------------------------------------------------------------------------
+
+    def bench(self) -> Control | None:
+        """What the admin API serves the harness from; None in a normal start."""
+        return self if self.gauge is not None else None
+
+    async def probe(self) -> dict[str, Any]:
+        """Figures of control and of every worker, since the last time."""
+        assert self.gauge is not None
+        self.probes.clear()
+        await self._collect()
+        return {"control": self.gauge.read(), "workers": {str(row): read for row, read in self.probes.items()}}
+
+    def trap(self, targets: dict[str, str], bodies: dict[str, str]) -> None:
+        """Let workers die of these requests: those there are, and those to come."""
+        self.traps = {"targets": targets, "bodies": bodies}
+        self.link.broadcast("traps", **self.traps)
+
     # -- admin ----------------------------------------------------------------------------------------------------
 
     async def _open_admin(self) -> None:
         """The API on the Unix socket, and on the admin address if the config has one (S23.3)."""
-        # Imported late: workers are starting meanwhile, and FastAPI takes longer than they do.
+        # Imported late: workers are starting meanwhile, and FastAPI takes longer than they do. On a thread, because
+        # their first requests have limits to ask about.
+        await asyncio.to_thread(import_module, "tidegate.control.admin.app")
         from tidegate.control.admin.app import make_app, trusted
         from tidegate.control.admin.server import make_server
 
-        self._serve_admin(make_server(trusted(make_app(self))), bind_private(self.folder.place_socket("control.sock")))
+        self._serve_admin(
+            make_server(trusted(make_app(self, self.bench()))), bind_private(self.folder.place_socket("control.sock"))
+        )
         self._open_admin_address()
 
     def _open_admin_address(self) -> None:
@@ -531,7 +566,7 @@ class Control:
 
         if self.admin_socket is not None and self.door is None:
             here = loopback(self.admin_socket.getsockname()[0])
-            self.door = guarded(make_app(self), self._admin_token(), here)
+            self.door = guarded(make_app(self, self.bench()), self._admin_token(), here)
             self._serve_admin(make_server(self.door), self.admin_socket)
 
     def _admin_token(self) -> str:

@@ -26,6 +26,7 @@ from tidegate.assembly.worker_key_sets import WorkerKeySets
 from tidegate.authorities.local import LocalLimits
 from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
+from tidegate.control.harness import Gauge, Traps
 from tidegate.control.link import LinkClient, Message
 from tidegate.control.listening import adopt
 from tidegate.control.node_secrets import load_peppers
@@ -102,7 +103,9 @@ class Worker:
         self.channel = birth.channel
         self.sockets = birth.sockets
         self.row = birth.segment.row(birth.row) if birth.segment is not None else None
-        self.builder = Builder(os.environ)
+        self.gauge = Gauge() if birth.test_profile else None
+        self.traps = Traps() if birth.test_profile else None
+        self.builder = Builder(os.environ, before=[self.traps] if self.traps is not None else [])
         self.consumers = WorkerConsumers(load_peppers(birth.folder, os.environ), time.time)
         self.limits = LocalLimits(time.monotonic, self._ask, self._waiter, self.loop.call_soon, birth.workers)
         self.key_sets = WorkerKeySets(time.monotonic, self._want_keys)
@@ -133,6 +136,8 @@ class Worker:
         self._take_signals()
         self.loop.add_reader(self.channel.fileno(), self._hear)
         self._beat()
+        if self.gauge is not None:
+            self.gauge.look()
         await self._start()
         assert self.engine is not None
         self.tasks = [self.loop.create_task(self.link.run()), self.loop.create_task(self._report())]
@@ -358,6 +363,8 @@ class Worker:
             self.engine.set_slots(message["slots"])
         elif kind == "addresses" and self.engine is not None:
             self.engine.set_addresses({n: [tuple(a) for a in found] for n, found in message["upstreams"].items()})
+        elif kind == "traps" and self.traps is not None:
+            self.traps.set(message["targets"], message["bodies"])
         elif kind == "collect":
             self.link.send("report", **self._figures(explain=bool(message.get("explain")), asked=message.get("asked")))
 
@@ -395,6 +402,8 @@ class Worker:
             figures["explain"] = self.engine.explain()
         if asked is not None:
             figures["asked"] = asked
+            if self.gauge is not None:
+                figures["probe"] = self.gauge.read()
         return figures
 
     # -- time -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 import tidegate
-from tidegate.control.admin import health, metrics, reload, status
+from tidegate.control.admin import health, metrics, probe, reload, status
 from tidegate.control.admin.desk import Desk
 from tidegate.control.admin.door import Door
 from tidegate.control.admin.problem import problem
@@ -18,8 +18,9 @@ from tidegate.control.admin.problem import problem
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
-def make_app(desk: Desk) -> FastAPI:
-    """All routes over *desk*, without a door: never serve this by itself."""
+def make_app(desk: Desk, bench: probe.Bench | None = None) -> FastAPI:
+    """All routes over *desk*, and with ``--test-profile`` those over *bench*; without a door: never serve this by
+    itself."""
     app = FastAPI(
         title="tidegate admin",
         version=tidegate.__version__,
@@ -32,6 +33,8 @@ def make_app(desk: Desk) -> FastAPI:
     )
     for each in (health, metrics, status, reload):
         app.include_router(each.router(desk))
+    if bench is not None:
+        app.include_router(probe.router(bench))
     return app
 
 

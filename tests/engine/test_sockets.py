@@ -52,14 +52,11 @@ class Gateway:
     ) -> None:
         self.sink = Kept()
         loop = asyncio.get_running_loop()
+        self.defects: list[BaseException] = []
         self.tools = EngineTools(
             loop=loop, config_folder=Path(), data_folder=Path("/nonexistent"), consumers=FakeConsumers(),
-            limits=NoLimits(), key_sets=FakeKeySets(),
+            limits=NoLimits(), key_sets=FakeKeySets(), report=self.defects.append,
         )  # fmt: skip
-        self.defects: list[BaseException] = []
-        self.tools.steps.report = self.defects.append
-        self.tools.wheel.report = self.defects.append
-        self.tools.report = self.defects.append  # type: ignore[method-assign]
         self.engine = Engine(self.tools, None, 0, 1)
         entry = RouteEntry(route, route.name, route.prefix, "prefix", (), frozenset(), (), (), 0)
         self.plan = Plan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from fakes import exchange
 from tidegate.assembly.build import Builder
 from tidegate.assembly.inert import InertTools
+from tidegate.control import harness
 from tidegate.control.data_folder import DataFolder
 from tidegate.control.generations import Generations
 from tidegate.control.harness import Gauge, Traps
@@ -63,3 +65,15 @@ def test_traps_stand_before_the_filters_of_every_route_and_in_no_normal_plan(
     built = Builder({}, before=before).build(generations.content, lambda scope: InertTools(scope, tmp_path))
     (route,) = built.plan.routes
     assert (len(route.on_request_head), len(route.on_request_body), route.filters) == (hooks, hooks, ())
+
+
+@pytest.mark.parametrize(("way", "by"), [("crash", signal.SIGSEGV), ("memory", signal.SIGKILL)])
+def test_a_crash_is_ones_own_fault_and_too_much_memory_is_the_kernels_s23_6(
+    way: str, by: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[int] = []
+    monkeypatch.setattr(harness, "ENOUGH", 2 * harness.BLOCK)
+    monkeypatch.setattr(harness.os, "kill", lambda pid, number: ends.append(number))
+    monkeypatch.setattr(harness.resource, "setrlimit", lambda kind, limits: None)
+    harness.end(way)
+    assert ends == [by]

@@ -151,8 +151,10 @@ def _names(found: _Findings, config: Gateway) -> None:
                 found.bad((kind, index, "name"), f"the name {name} is taken already", "give it another name")
             seen.add(name)
     owners: dict[str, str] = {}
+    keys = [key for consumer in config.consumers for key in consumer.keys]
+    unique = len(set(keys)) == len(keys)
     for index, consumer in enumerate(config.consumers):
-        for number, key in enumerate(consumer.keys):
+        for number, key in enumerate(() if unique else consumer.keys):
             owner = owners.setdefault(key, consumer.name)
             if owner != consumer.name or consumer.keys.index(key) != number:
                 found.bad(("consumers", index, "keys", number), f"the consumer {owner} has this key already",

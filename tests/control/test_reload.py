@@ -75,7 +75,8 @@ def test_a_reload_of_unchanged_files_says_so(
 ) -> None:
     gateway.answer = (200, APPLIED.replace(b'"milliseconds"', b'"changed":false,"milliseconds"'))
     assert reload.request(None, folder.path) == 0
-    assert capsys.readouterr().out == "nothing has changed: generation 9 serves on 2/2 workers\n"
+    told = capsys.readouterr().out
+    assert told == "generation 9 serves on 2/2 workers already; nothing has changed since it was read\n"
 
 
 def test_the_config_names_the_folder_even_while_it_is_broken(gateway: Any, folder: DataFolder) -> None:

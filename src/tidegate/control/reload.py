@@ -61,8 +61,8 @@ def request(config_path: Path | None, data: Path | None) -> int:
     workers = answer["workers"]
     if not answer.get("changed", True):
         sys.stdout.write(
-            f"nothing has changed: generation {answer['generation']} serves on "
-            f"{workers['applied']}/{workers['of']} workers\n"
+            f"generation {answer['generation']} serves on {workers['applied']}/{workers['of']} workers already; "
+            "nothing has changed since it was read\n"
         )
         return DONE if answer["result"] == "applied" else REFUSED
     sys.stdout.write(

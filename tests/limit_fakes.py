@@ -16,9 +16,9 @@ RATE = LimitSpec("rate", "rate", 100, 1.0, 200)
 
 
 class Hand:
-    """A worker whose authority is the test."""
+    """A worker whose authority is the test. *met*: that has answered before, as it has soon after every start."""
 
-    def __init__(self, workers: int = 1, most: int = 100_000) -> None:
+    def __init__(self, workers: int = 1, most: int = 100_000, met: bool = True) -> None:
         self.time = 50.0
         self.link = True
         self.sent: list[Message] = []
@@ -28,6 +28,8 @@ class Hand:
         self.limits = LocalLimits(
             lambda: self.time, self.send, lambda: Wait(self.steps), self.turn.append, workers, most
         )
+        if met:
+            self.limits.receive({"kind": "grant", "items": []})
 
     def send(self, message: Message) -> bool:
         if self.link:
@@ -61,7 +63,8 @@ class Hand:
         until = int(of.get("until", self.time + 5.0) * SECOND)
         more = int(of.get("more", 0) * SECOND)
         wait = int(of.get("wait", 0) * SECOND)
-        item = [policy.number, partition, lease if count else 0, count, until, of.get("free", 0), more, wait]
+        stands = int(of.get("stands", of.get("wait", 0)) * SECOND)
+        item = [policy.number, partition, lease if count else 0, count, until, of.get("free", 0), more, wait, stands]
         self.limits.receive({"kind": "grant", "items": [item]})
 
     def tick(self, seconds: float = 0.01) -> list[Message]:

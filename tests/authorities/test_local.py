@@ -22,12 +22,13 @@ def test_asks_of_one_turn_travel_together_and_a_bucket_has_one_under_way() -> No
 def test_s9_6_five_failures_in_a_row_and_it_counts_as_gone_and_is_asked_once_a_second() -> None:
     hand = Hand()
     policy = hand.limits.policy(RATE)
+    first = hand.take(policy)
+    assert len(hand.end_turn()) == 1
     for failure in range(5):
-        assert not hand.limits.gone, failure
-        hand.take(policy)
-        assert len(hand.end_turn()) == 1
-        hand.tick(0.06)
+        assert not hand.limits.gone and first == [], failure
+        assert hand.tick(0.06) == [], "the link loses nothing: nothing is asked twice"
     assert hand.limits.gone
+    assert first[0].allowed
     for _ in range(20):
         hand.take(policy)
         hand.tick(0.02)
@@ -52,7 +53,86 @@ def test_s9_6_the_time_a_worker_itself_stood_still_is_not_held_against_the_autho
     hand.tick(0.0)
     assert waiting == [] and hand.limits.failures == 0
     hand.tick(0.05)
-    assert len(waiting) == 1 and hand.limits.failures == 1
+    assert waiting == [] and hand.limits.failures == 1
+
+
+def test_s9_6_one_ask_that_is_never_answered_does_not_hang_while_others_are() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    said = hand.take(policy, "lost")
+    hand.end_turn()
+    for _ in range(5):
+        assert said == []
+        hand.take(policy, "b", cost=5)
+        hand.end_turn()
+        hand.grant(policy, 5, "b")
+        hand.tick(0.06)
+    assert said[0].allowed and not hand.limits.gone
+    assert policy.buckets["lost"].debt == 1
+
+
+def test_s9_4_a_new_worker_keeps_its_first_asks_until_its_link_is_there_and_somebody_answers() -> None:
+    """Control may still be starting: then nobody is refused, and nothing is admitted on our own."""
+    hand = Hand(met=False)
+    hand.link = False
+    policy = hand.limits.policy(LimitSpec("f", "fixed", 500, 3600.0))
+    said = [hand.take(policy) for _ in range(3)]
+    assert hand.end_turn() == []
+    for _ in range(30):
+        hand.tick()
+    hand.link = True
+    hand.limits.connected()
+    held, asked = hand.end_turn()
+    assert held == {"kind": "hold", "items": []}
+    assert [item[-4:] for item in asked["items"]] == [[1, 3, 0, 0]]
+    for _ in range(60):
+        assert hand.tick() == []
+    assert said == [[], [], []] and not hand.limits.gone
+    hand.grant(policy, 250, free=250, more=hand.time + 3600)
+    assert [verdict.remaining for [verdict] in said] == [499, 498, 497]
+
+
+def test_s9_4_a_link_lost_before_the_first_answer_loses_no_ask() -> None:
+    hand = Hand(met=False)
+    policy = hand.limits.policy(RATE)
+    said = hand.take(policy)
+    assert len(hand.end_turn()) == 1
+    hand.limits.disconnected()
+    assert said == []
+    hand.limits.connected()
+    assert [message["kind"] for message in hand.end_turn()] == ["hold", "want"]
+    hand.grant(policy, 5)
+    assert said[0].allowed
+
+
+def test_s9_6_a_second_without_an_answer_and_a_new_worker_decides_alone() -> None:
+    hand = Hand(met=False)
+    hand.link = False
+    policy = hand.limits.policy(RATE)
+    said = [hand.take(policy), hand.take(policy)]
+    hand.end_turn()
+    for _ in range(99):
+        hand.tick()
+    assert said == [[], []]
+    hand.tick(0.02)
+    assert [verdict.allowed for [verdict] in said] == [True, False]
+    assert hand.limits.gone
+
+
+def test_s9_6_a_lease_whose_ask_could_not_be_sent_is_still_here_and_its_rest_goes_home_later() -> None:
+    hand = Hand()
+    policy = hand.limits.policy(RATE)
+    hand.take(policy)
+    hand.end_turn()
+    hand.grant(policy, 3)
+    hand.link = False
+    hand.take(policy, cost=5)
+    hand.end_turn()
+    assert [policy.buckets["a"].lease, policy.buckets["a"].left] == [7, 2]
+    hand.tick(5.1)
+    hand.link = True
+    hand.limits.connected()
+    assert hand.tick() == [{"kind": "hold", "items": []}, {"kind": "back", "items": [["rate", "a", 7, 2]]}]
 
 
 def test_s9_6_the_link_that_comes_back_ends_the_local_share_and_tells_of_the_slots_held() -> None:

@@ -259,6 +259,78 @@ def test_s9_4_a_flood_of_refusals_asks_nothing() -> None:
     assert node.messages == before
 
 
+SEQUENTIAL = [
+    LimitSpec("s", "fixed", 500, 3600.0),
+    LimitSpec("s", "window", 500, 3600.0),
+    LimitSpec("s", "rate", 500, 500 * 3600.0),
+    LimitSpec("s", "quota", 500, calendar="day"),
+]
+
+
+def one_by_one(node: Node, spec: LimitSpec, count: int, seconds: float = 2.0) -> list[Verdict]:
+    """A client that waits for each answer, and meets the workers in turn; *seconds* are what it has for each."""
+    verdicts = []
+    for number in range(count):
+        said = node.take(number % node.workers, spec)
+        patience = node.time + seconds
+        while not said and node.time < patience:
+            node.run(0.002, 0.002)
+        verdicts.append(said[0])
+    return verdicts
+
+
+@pytest.mark.parametrize("spec", SEQUENTIAL, ids=lambda spec: str(spec.kind))
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("away", [0.0, 0.7], ids=["there", "starting"])
+@pytest.mark.parametrize("delay", [0.0, 0.004, 0.08])
+def test_s9_4_one_client_after_the_start_gets_exactly_n(
+    workers: int, spec: LimitSpec, away: float, delay: float
+) -> None:
+    """*away*: the authority and the links to it come up so long after the first request."""
+    node = Node(workers, delay=delay, seed=5)
+    node.authority = None
+    first = node.take(0, spec)
+    node.run(away)
+    assert first == []
+    node.start_authority()
+    for limits in node.limits:
+        limits.connected()
+    node.run(0.3)
+    assert first == [Verdict(True, 499, first[0].reset)]
+    assert first[0].reset > 0.0
+    verdicts = one_by_one(node, spec, 520)
+    assert [verdict.allowed for verdict in verdicts] == [True] * 499 + [False] * 21
+    assert verdicts[-1].remaining == 0
+    node.run(6.0)
+    assert not any(verdict.allowed for verdict in one_by_one(node, spec, 8)), "and nothing is left for later"
+
+
+def test_s9_4_units_that_a_held_up_worker_returns_late_were_not_spent() -> None:
+    node = Node(1)
+    spec = LimitSpec("late", "fixed", 500, 3600.0)
+    node.take(0, spec)
+    node.dead.add(0)
+    node.run(6.0)
+    node.dead.clear()
+    node.run(0.05)
+    node.limits[0].tick(node.time)
+    assert len([v for v in one_by_one(node, spec, 510) if v.allowed]) == 499
+
+
+def test_units_of_a_window_that_is_over_are_not_returned_to_the_next_one() -> None:
+    node = Node(2)
+    spec = LimitSpec("late", "fixed", 500, 2.0)
+    node.take(0, spec)
+    node.dead.add(0)
+    node.run(2.4)
+    node.take(1, spec)
+    assert node.authority is not None and list(node.authority.overdue) == [1]
+    bucket = node.authority.buckets["late", "a"]
+    assert bucket.free(int(node.time * SECOND)) == 475
+    node.authority.handle(0, {"kind": "back", "items": [["late", "a", 1, 24]]})
+    assert bucket.free(int(node.time * SECOND)) == 475
+
+
 def test_a_lease_that_ends_unspent_goes_home_whole() -> None:
     spec = LimitSpec("home", "rate", 100, 3600.0)
     node = Node(2)

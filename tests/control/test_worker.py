@@ -57,6 +57,8 @@ class House:
             test_profile=False,
             channel=theirs,
         )
+        self.listens = True
+        """Whether the authority of limits answers."""
         self.said: list[dict[str, Any]] = []
         self.news = asyncio.Event()
         self.link = LinkServer(self._said, self._said, lambda connection: None)
@@ -69,6 +71,8 @@ class House:
     def _said(self, connection: LinkConnection, message: dict[str, Any]) -> None:
         self.said.append(message)
         self.news.set()
+        if message["kind"] == "hold" and self.listens:
+            connection.send("grant", items=[])
 
     async def heard(self, kind: str) -> dict[str, Any]:
         """The next message of *kind*; those before it are forgotten."""
@@ -108,14 +112,26 @@ def play(path: Path, scene: Callable[[House, Worker], Any], end: Callable[[House
     return asyncio.run(run())
 
 
+async def told(house: House) -> dict[str, Any]:
+    """What the worker tells its supervisor next."""
+    async with asyncio.timeout(5):
+        while True:
+            parcel = house.supervisor.receive()
+            if parcel is not None:
+                return parcel.message
+            await asyncio.sleep(0.001)
+
+
 def drain(house: House) -> None:
     house.supervisor.send("drain", accept=False, finish=-1.0)
 
 
 def test_it_says_ready_serves_beats_and_drains_to_exit_0(tmp_path: Path) -> None:
     async def scene(house: House, worker: Worker) -> None:
-        parcel = house.supervisor.receive()
-        assert parcel is not None and parcel.message == {"kind": "ready", "generation": 1}
+        assert house.supervisor.receive() is None, "the authority of limits has not answered yet"
+        await asyncio.wait_for(worker.met.wait(), 5)
+        parcel = await told(house)
+        assert parcel == {"kind": "ready", "generation": 1}
         assert (await house.get()).startswith(b"HTTP/1.1 200")
         assert house.segment.heartbeats()[0] > 0
 

@@ -55,7 +55,8 @@ class Bucket:
 
     lease, granted, left, until   the lease: its id (0: none), its size, what is left of it, when it ends
     free, since, more             what the authority had left, when it said so, when more comes
-    no_until, no_cost             asks of that cost or more are refused until then
+    no_until, no_cost             asks of that cost or more are refused until then without a new ask
+    pass_at                       when one of those can pass, as a client refused is told
     asked                         when the ask under way was sent; NOT_ASKED without one
     waiting                       takes that wait for it
     debt                          units admitted on our own while an answer was late; the next grant pays
@@ -67,7 +68,7 @@ class Bucket:
 
     __slots__ = (
         "asked", "debt", "free", "granted", "lease", "left", "more", "no_cost", "no_until", "own", "partition",
-        "policy", "since", "stale", "until", "used", "waiting", "watched",
+        "pass_at", "policy", "since", "stale", "until", "used", "waiting", "watched",
     )  # fmt: skip
 
     def __init__(self, policy: LeasedPolicy, partition: str) -> None:
@@ -82,6 +83,7 @@ class Bucket:
         self.more = 0.0
         self.no_until = 0.0
         self.no_cost = 0
+        self.pass_at = 0.0
         self.asked = NOT_ASKED
         self.debt = 0
         self.used = 0
@@ -141,7 +143,7 @@ class LeasedPolicy:
         return Verdict(True, remaining, reset if reset > 0.0 else 0.0)
 
     def _no(self, bucket: Bucket, now: float) -> Verdict:
-        wait = bucket.no_until - now
+        wait = bucket.pass_at - now
         remaining = bucket.left + bucket.free
         if self.step:
             return Verdict(False, remaining, min(self.step, wait), wait)
@@ -178,7 +180,7 @@ class LeasedPolicy:
     def _make_room(self) -> None:
         """Forget the bucket known longest that nobody waits for; its lease goes back."""
         for partition, bucket in self.buckets.items():
-            if not bucket.waiting and not bucket.used:
+            if not bucket.waiting and not bucket.used and bucket.asked == NOT_ASKED:
                 self.hand_back(bucket)
                 del self.buckets[partition]
                 return
@@ -196,7 +198,13 @@ class LeasedPolicy:
         bucket.lease = bucket.left = 0
         return [self.number, self.spec.name, bucket.partition, *self.figures, first, need, lease, rest]
 
-    def granted(self, bucket: Bucket, lease: int, count: int, until: int, free: int, more: int, wait: int) -> None:
+    def keep(self, bucket: Bucket, item: list[Any]) -> None:
+        """Undo :meth:`want`: its *item* could not be sent."""
+        bucket.lease, bucket.left = item[-2:]
+
+    def granted(
+        self, bucket: Bucket, lease: int, count: int, until: int, free: int, more: int, wait: int, stands: int
+    ) -> None:
         """The authority's answer."""
         now = self.now()
         bucket.asked = NOT_ASKED
@@ -213,8 +221,13 @@ class LeasedPolicy:
                 self.late(bucket, False)
                 return
             count = 0
+        returned = 0
         if count:
             bucket.stale = 0
+            # Two grants are there when an ask was given up and its answer came after all.
+            returned = bucket.left
+            self.hand_back(bucket)
+            bucket.free += returned
             paid = min(count, bucket.debt)
             bucket.debt -= paid
             bucket.lease = lease
@@ -222,9 +235,11 @@ class LeasedPolicy:
             bucket.left = count - paid
             bucket.until = ends
             self.limits.watch(bucket, ends)
-        bucket.no_until = now + wait / SECOND if wait else 0.0
+        refuse = wait > 0 and not returned
+        bucket.no_until = now + stands / SECOND if refuse else 0.0
+        bucket.pass_at = now + wait / SECOND
         bucket.no_cost = 0
-        self._serve(bucket, now, wait > 0)
+        self._serve(bucket, now, refuse)
 
     def _serve(self, bucket: Bucket, now: float, refuse: bool) -> None:
         """Answer those who wait, in the order they came: from the lease, and with *refuse* those it leaves over."""
@@ -259,6 +274,8 @@ class LeasedPolicy:
             if now < bucket.until and (taken == 0.0 or taken >= bucket.since):
                 bucket.left += cost
                 return
+        if bucket is not None:
+            bucket.no_until = 0.0  # a "no" does not outlive the units it missed
         self.limits.give(self.spec.name, partition, 0, cost)
 
     def hand_back(self, bucket: Bucket) -> None:
@@ -269,6 +286,8 @@ class LeasedPolicy:
 
     def look(self, bucket: Bucket, now: float) -> None:
         """Called when something of *bucket* may be over."""
+        if self.buckets.get(bucket.partition) is not bucket:
+            return  # forgotten since; the one of that name now is another
         if bucket.lease and now >= bucket.until:
             self.hand_back(bucket)
         if bucket.lease or bucket.waiting or now < bucket.no_until:
@@ -304,15 +323,16 @@ class LeasedPolicy:
         moment = int(now * SECOND)
         if share is None:
             share = bucket.own = Gcra(self.spec.amount, self.per * workers, max(1, self.capacity // workers))
-            share.start_with(1, moment)
+            # What was told to be used up stays so: one unit more would be one too many.
+            share.start_with(0 if bucket.free == 0 and now < bucket.more else 1, moment)
         wait = share.wait(cost, moment) / SECOND
         if share.take(cost, moment):
             return Verdict(True, share.free(moment), share.per / share.amount / SECOND)
         return Verdict(False, share.free(moment), min(wait, share.per / share.amount / SECOND), wait)
 
     def late(self, bucket: Bucket, gone: bool) -> None:
-        """The answer did not come in time: decide here, for those who wait now. Unless the authority is *gone*, what
-        is admitted is owed to it."""
+        """No answer can be had in time: decide here, for those who wait now. Unless the authority is *gone*, what is
+        admitted is owed to it."""
         bucket.asked = NOT_ASKED
         waiting = bucket.waiting
         bucket.waiting = []
@@ -354,7 +374,12 @@ class SlotPolicy(LeasedPolicy):
         first = min(owed + (costs[0] if costs else 0), self.capacity)
         return [self.number, self.spec.name, bucket.partition, *self.figures, first, sum(costs) + owed, -1, spare]
 
-    def granted(self, bucket: Bucket, lease: int, count: int, until: int, free: int, more: int, wait: int) -> None:
+    def keep(self, bucket: Bucket, item: list[Any]) -> None:
+        bucket.granted += item[-1]
+
+    def granted(
+        self, bucket: Bucket, lease: int, count: int, until: int, free: int, more: int, wait: int, stands: int
+    ) -> None:
         now = self.now()
         bucket.asked = NOT_ASKED
         bucket.free = free
@@ -404,7 +429,7 @@ class SlotPolicy(LeasedPolicy):
             self.limits.give(self.spec.name, bucket.partition, -1, spare)
 
     def look(self, bucket: Bucket, now: float) -> None:
-        if bucket.asked != NOT_ASKED:
+        if bucket.asked != NOT_ASKED or self.buckets.get(bucket.partition) is not bucket:
             return
         if now >= bucket.until:
             self.hand_back(bucket)

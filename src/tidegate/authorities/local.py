@@ -7,17 +7,19 @@ Messages are maps with ``kind`` and ``items`` (lists, in the order of the unpack
     want    policy, name, partition, kind, amount, per, burst, calendar, zone, cost, need, lease, rest
     back    name, partition, lease, rest          lease 0: a refund; lease -1: slots no longer used
     hold    policy, name, partition, kind, amount, per, burst, calendar, zone, held      (all slots; after a gap)
-    grant   policy, partition, lease, count, until, free, more, wait
+    grant   policy, partition, lease, count, until, free, more, wait, stands
     recall  policy, partition, lease
 
-``policy`` is this worker's own number for a policy, ``until`` and ``more`` are monotonic nanoseconds of the machine.
+``policy`` is this worker's own number for a policy, ``until`` and ``more`` are monotonic nanoseconds of the machine,
+``wait`` and ``stands`` nanoseconds from now: what a client refused is told, and how long a "no" needs no new ask.
+A ``hold`` is answered by a ``grant``, an empty one if need be: that is how a worker knows that somebody listens.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from tidegate.authorities.leased import NOT_ASKED, Bucket, LeasedPolicy, SlotPolicy, Waiter
@@ -31,6 +33,16 @@ FAILURES: Final = 5
 """Failed asks in a row after which the authority counts as gone."""
 PROBE: Final = 1.0
 """Seconds between asks of an authority that is gone."""
+OPENING: Final = 1.0
+"""Seconds that the first asks of a new worker wait for an authority that has never answered: it may be starting too."""
+
+
+class Flight(NamedTuple):
+    """One ask under way; ``asked`` is when it was sent, or last found unanswered."""
+
+    asked: float
+    bucket: Bucket
+    failures: int
 
 
 class LocalLimits:
@@ -64,7 +76,7 @@ class LocalLimits:
         self.by_spec: WeakValueDictionary[LimitSpec, LeasedPolicy] = WeakValueDictionary()
         self.asking: list[Bucket] = []
         """Buckets whose ask goes out at the end of this turn."""
-        self.flights: deque[tuple[float, Bucket]] = deque()
+        self.flights: deque[Flight] = deque()
         """Asks under way, oldest first."""
         self.backs: list[list[Any]] = []
         self.refunds: dict[tuple[str, str], int] = {}
@@ -74,6 +86,10 @@ class LocalLimits:
         self.failures = 0
         self.gone = False
         self.probe_at = 0.0
+        self.met = False
+        """Whether the authority has ever answered, or the time for its first answer is over."""
+        self.opening_ends = 0.0
+        """When that time is over; 0.0 until somebody asks."""
 
     def policy(self, spec: LimitSpec) -> LeasedPolicy:
         """The shared policy object for *spec*; it lives as long as somebody holds it."""
@@ -102,6 +118,8 @@ class LocalLimits:
         if bucket.asked != NOT_ASKED:
             return
         bucket.asked = self.now()
+        if not self.met and not self.opening_ends:
+            self.opening_ends = bucket.asked + OPENING
         if not self.asking:
             self.asking.append(bucket)
             self.soon(self._send_asks)
@@ -112,13 +130,17 @@ class LocalLimits:
         asking = self.asking
         self.asking = []
         self._send_backs()
+        if not asking:
+            return
         now = self.now()
         items = []
         for bucket in asking:
             bucket.asked = now
-            self.flights.append((now, bucket))
+            self.flights.append(Flight(now, bucket, 0))
             items.append(bucket.policy.want(bucket))
         if not self.send({"kind": "want", "items": items}):
+            for bucket, item in zip(asking, items, strict=True):
+                bucket.policy.keep(bucket, item)
             self.disconnected()
 
     def give(self, name: str, partition: str, lease: int, rest: int) -> None:
@@ -130,14 +152,16 @@ class LocalLimits:
             self.refunds[key] = self.refunds.get(key, 0) + rest
 
     def _send_backs(self) -> None:
-        """Backs go before asks: an ask must not be refused for units that are on their way."""
+        """Backs go before asks: an ask must not be refused for units that are on their way. What cannot be sent now
+        goes when the way is open again; but slots are told anew then (``hold``), and a gap pays no refunds."""
         if not self.backs and not self.refunds:
             return
-        items = self.backs
-        items.extend([name, partition, 0, count] for (name, partition), count in self.refunds.items())
+        backs = self.backs
+        items = backs + [[name, partition, 0, count] for (name, partition), count in self.refunds.items()]
         self.backs = []
         self.refunds = {}
-        self.send({"kind": "back", "items": items})
+        if not self.send({"kind": "back", "items": items}):
+            self.backs = [item for item in backs if item[2] > 0]
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
@@ -146,10 +170,10 @@ class LocalLimits:
         kind = message["kind"]
         if kind == "grant":
             self._answered()
-            for number, partition, lease, count, until, free, more, wait in message["items"]:
+            for number, partition, *answer in message["items"]:
                 policy = self.policies.get(number)
                 if policy is not None:
-                    policy.granted(policy.bucket(partition), lease, count, until, free, more, wait)
+                    policy.granted(policy.bucket(partition), *answer)
         elif kind == "recall":
             for number, partition, lease in message["items"]:
                 policy = self.policies.get(number)
@@ -158,8 +182,8 @@ class LocalLimits:
             self._send_backs()
 
     def connected(self) -> None:
-        """The way to the authority is open (again): ask it from now on, and tell it which slots are held here."""
-        self._answered()
+        """The way to the authority is open (again): tell it which slots are held here, and ask what waits. Whether it
+        listens shows in its answer: control may have just been born, and be busy with that."""
         items = []
         for policy in list(self.policies.values()):
             if isinstance(policy, SlotPolicy):
@@ -170,18 +194,31 @@ class LocalLimits:
                         [policy.number, policy.spec.name, bucket.partition, *policy.figures, bucket.granted]
                     )  # fmt: skip
         self.send({"kind": "hold", "items": items})
+        if self.asking:
+            self._send_asks()
 
     def disconnected(self) -> None:
-        """There is no way to the authority: decide alone at once (S9.6)."""
+        """There is no way to the authority: decide alone at once (S9.6). A worker that has not heard of it yet waits
+        instead, until it is :data:`OPENING` old."""
+        self.asking.extend(bucket for asked, bucket, _ in self.flights if bucket.asked == asked)
+        self.flights.clear()
+        if self.met:
+            self._alone()
+
+    def _alone(self) -> None:
+        """The authority is gone; all who wait for it are answered here."""
         self.gone = True
         self.probe_at = self.now() + PROBE
-        flights = self.flights
-        self.flights = deque()
-        for _, bucket in flights:
+        asking = self.asking
+        self.asking = []
+        asking.extend(bucket for asked, bucket, _ in self.flights if bucket.asked == asked)
+        self.flights.clear()
+        for bucket in asking:
             bucket.policy.late(bucket, True)
 
     def _answered(self) -> None:
         self.failures = 0
+        self.met = True
         if self.gone:
             self.gone = False
             for policy in list(self.policies.values()):
@@ -209,24 +246,35 @@ class LocalLimits:
         """This worker itself stood still for so long: what was answered meanwhile may lie unread in its link, so the
         time does not count against the authority."""
         flights = self.flights
-        for number, (asked, bucket) in enumerate(flights):
+        for number, (asked, bucket, failures) in enumerate(flights):
             if bucket.asked == asked:
                 bucket.asked = asked + seconds
-            flights[number] = (asked + seconds, bucket)
+            flights[number] = Flight(asked + seconds, bucket, failures)
+
+    def _count_failures(self, now: float) -> None:
+        """An authority that is merely late is waited for: only its "no" refuses (S9.4), and what we admitted in its
+        place might be one unit too many. The link loses no message, so nothing is asked twice."""
+        flights = self.flights
+        while flights and (flights[0].bucket.asked != flights[0].asked or now - flights[0].asked > PATIENCE):
+            asked, bucket, failures = flights.popleft()
+            if bucket.asked != asked:
+                continue  # answered
+            if self.met:
+                failures += 1
+                self.failures += 1
+            bucket.asked = now
+            flights.append(Flight(now, bucket, failures))
+            if self.gone or self.failures >= FAILURES:
+                self._alone()
+            elif failures >= FAILURES:
+                bucket.policy.late(bucket, False)  # others are answered, it is not
 
     def tick(self, now: float) -> None:
-        """Each 10 ms: leases that ended go home, answers that did not come are given up."""
-        flights = self.flights
-        while flights and now - flights[0][0] > PATIENCE:
-            asked, bucket = flights.popleft()
-            if bucket.asked == asked:
-                self.failures += 1
-                if self.failures >= FAILURES and not self.gone:
-                    self.gone = True
-                    self.probe_at = now + PROBE
-                bucket.policy.late(bucket, self.gone)
-        while flights and flights[0][1].asked != flights[0][0]:
-            flights.popleft()
+        """Each 10 ms: leases that ended go home, answers that do not come are counted."""
+        if not self.met and 0.0 < self.opening_ends <= now:
+            self.met = True
+            self._alone()
+        self._count_failures(now)
         slot = int(now * 100)
         if slot - self.slot > 10_000:
             due = sorted(at for at in self.watched if at <= slot)

@@ -23,6 +23,8 @@ from tidegate.rules.sliding_window import SlidingWindow
 Message = dict[str, Any]
 
 SECOND: Final = 1_000_000_000
+HOMEWARD: Final = 20_000_000
+"""Nanoseconds after its end by which a lease has usually come back."""
 GRACE: Final = 250_000_000
 """Nanoseconds after its end at which a lease that nobody returned counts as spent."""
 RECALL: Final = 30_000_000
@@ -31,6 +33,8 @@ STALL: Final = 500_000_000
 """Nanoseconds between two ticks after which we have been stopped."""
 ADOPTION: Final = 5 * SECOND
 """Nanoseconds after a restart in which a worker may say that it still holds its slots."""
+MOST_OVERDUE: Final = 10_000
+"""Leases remembered after they counted as spent."""
 SWEEP: Final = 200
 """Buckets looked at by each tick, to forget those that are full."""
 
@@ -125,6 +129,8 @@ class LimitAuthority:
         """Leases by row: number → bucket."""
         self.ends: list[tuple[int, int, _Bucket]] = []
         """When leases count as spent, a heap; settled ones stay in it until then."""
+        self.overdue: dict[int, tuple[_Bucket, _Lease]] = {}
+        """Leases that nobody returned in time: a worker that was held up, or lost its link, may still do so."""
         self.waiting: dict[tuple[str, str], _Bucket] = {}
         """Buckets with asks."""
         self.recalls: dict[int, list[list[Any]]] = {}
@@ -184,7 +190,7 @@ class LimitAuthority:
         elif kind == "hold":
             self._hold(row, message["items"], now)
         self._serve(now, row, answers)
-        return {"kind": "grant", "items": answers} if answers else None
+        return {"kind": "grant", "items": answers} if answers or kind == "hold" else None
 
     def worker_gone(self, row: int) -> None:
         """The process of *row* is dead: its leases count as spent, its slots are free. (A worker that only lost its
@@ -205,7 +211,12 @@ class LimitAuthority:
         self.ticked = now + self.lost
         while self.ends and self.ends[0][0] <= now:
             _, number, bucket = heappop(self.ends)
-            self._settle(bucket, number, 0, now)
+            lease = bucket.leases.get(number)
+            if lease is not None:
+                self.overdue[number] = (bucket, lease)
+                self._settle(bucket, number, 0, now)
+        while len(self.overdue) > MOST_OVERDUE:
+            del self.overdue[next(iter(self.overdue))]
         if self.adopt_until and now >= self.adopt_until:
             self.adopt_until = 0
             for bucket in self.buckets.values():
@@ -255,8 +266,15 @@ class LimitAuthority:
         if count < ask.need:
             wait = max(1, book.wait(min(max(1, ask.cost), capacity), now))
         return [
-            ask.policy, bucket.key[1], lease, count, until + self.lost, free - count, book.more(now) + self.lost, wait
+            ask.policy, bucket.key[1], lease, count, until + self.lost, free - count, book.more(now) + self.lost, wait,
+            self._stands(bucket, lease, wait, now),
         ]  # fmt: skip
+
+    def _stands(self, bucket: _Bucket, granted: int, wait: int, now: int) -> int:
+        """How long the "no" of *wait* stands: units on lease elsewhere (not the one just *granted*) may come back
+        before."""
+        ends = [lease.until for number, lease in bucket.leases.items() if number != granted]
+        return min(wait, max(HOMEWARD, min(ends) + HOMEWARD - now)) if ends else wait
 
     def _lend_slots(self, bucket: _Bucket, ask: _Ask, free: int, now: int) -> list[Any]:
         count = 0
@@ -268,7 +286,7 @@ class LimitAuthority:
             self.changed[bucket.key] = bucket
         wait = 0 if count >= ask.need else 1
         until = now + lease_life(free, bucket.figures[3], self.workers, 0)
-        return [ask.policy, bucket.key[1], 0, count, until + self.lost, free - count, 0, wait]
+        return [ask.policy, bucket.key[1], 0, count, until + self.lost, free - count, 0, wait, wait]
 
     def _recall(self, bucket: _Bucket, row: int, now: int) -> bool:
         """Ask the long leases of other workers back; whether any may still come."""
@@ -330,6 +348,8 @@ class LimitAuthority:
             known = bucket.leases.get(lease)
             if known is not None and known.row == row:
                 self._settle(bucket, lease, rest, now)
+            elif lease in self.overdue:
+                self._take_overdue(row, bucket, lease, rest, now)
         elif lease == 0:
             if bucket.book is not None and rest > 0:
                 bucket.book.refund(rest, now)
@@ -340,6 +360,15 @@ class LimitAuthority:
                 held[2] = 0
                 if held[0] <= 0:
                     del bucket.slots[row]
+
+    def _take_overdue(self, row: int, bucket: _Bucket, number: int, rest: int, now: int) -> None:
+        """Units of a lease that counted as spent were not. Those of a window that is over are worth nothing now."""
+        lent_by, lease = self.overdue.pop(number)
+        book = bucket.book
+        if lent_by is not bucket or lease.row != row or book is None:
+            return
+        if not isinstance(book, CountedWindow) or lease.tag == book.number:
+            book.refund(max(0, min(rest, lease.count)), now)
 
     def _settle(self, bucket: _Bucket, number: int, rest: int, now: int) -> None:
         lease = bucket.leases.pop(number, None)

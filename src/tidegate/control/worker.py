@@ -7,6 +7,7 @@ control; it watches the supervisor's channel and drains when that ends (ARCHITEC
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -52,6 +53,8 @@ LAST_REQUEST: Final = 5.0
 """Seconds idle connections have for one last request after an upgrade; the same as in a stop (S23.5)."""
 FLUSH: Final = 0.1
 """Seconds that aborted exchanges have to settle and to be recorded."""
+MEET: Final = 1.0
+"""Seconds that a worker waits for the authority of limits before it says that it is ready (S9.4)."""
 STALE: Final = 900.0
 """Seconds without control after which only keys of the config are trusted (S7.4)."""
 
@@ -127,6 +130,8 @@ class Worker:
         self.leaving: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[int] = self.loop.create_future()
         self.link = LinkClient(lambda: birth.folder.socket("link.sock"), self._hello, self._told, self._link_changed)
+        self.met = asyncio.Event()
+        """Set once the authority of limits has answered."""
         self.away_since = time.monotonic()
         self.ticked = self.away_since
         self.tasks: list[asyncio.Task[Any]] = []
@@ -142,6 +147,10 @@ class Worker:
         assert self.engine is not None
         self.tasks = [self.loop.create_task(self.link.run()), self.loop.create_task(self._report())]
         self._tick()
+        # Control may live and die as it likes, but as a rule it is there in a moment: no client shall notice who of us
+        # was first.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.met.wait(), MEET)
         gc.collect()
         gc.freeze()
         self.channel.send("ready", generation=self.generation)
@@ -353,6 +362,7 @@ class Worker:
         kind = message["kind"]
         if kind in ("grant", "recall"):
             self.limits.receive(message)
+            self.met.set()
         elif kind == "ping":
             self.link.send("pong", at=message.get("at"))
         elif kind == "generation":

@@ -93,11 +93,12 @@ class House:
         return answer
 
 
-def play(path: Path, scene: Callable[[House, Worker], Any], end: Callable[[House], object]) -> int:
+def play(path: Path, scene: Callable[[House, Worker], Any], end: Callable[[House], object], listens: bool = True) -> int:
     """Run a worker around *scene*; its exit code after *end*."""
 
     async def run() -> int:
         house = House(path)
+        house.listens = listens
         await house.link.start(house.folder.place_socket("link.sock"))
         worker = Worker(house.birth)
         task = asyncio.get_running_loop().create_task(worker.run())
@@ -136,6 +137,18 @@ def test_it_says_ready_serves_beats_and_drains_to_exit_0(tmp_path: Path) -> None
         assert house.segment.heartbeats()[0] > 0
 
     assert play(tmp_path, scene, drain) == 0
+
+
+def test_s9_4_it_is_ready_after_a_while_even_if_the_authority_of_limits_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.control.worker.MEET", 0.02)
+
+    async def scene(house: House, worker: Worker) -> None:
+        assert await told(house) == {"kind": "ready", "generation": 1}
+        assert not worker.met.is_set()
+
+    assert play(tmp_path, scene, drain, listens=False) == 0
 
 
 def test_it_knows_the_places_of_endpoints_before_control_tells_them(tmp_path: Path) -> None:

@@ -43,6 +43,14 @@ routes:
     match: {{path: /window}}
     filters: [{{use: rate_limit, window: 500/2s, by: "header:x-caller", on_store_error: deny}}]
     respond: {{status: 200, text: ok}}
+  - name: fixed
+    match: {{path: /fixed}}
+    filters: [{{use: rate_limit, fixed: 300/h, by: "header:x-caller"}}]
+    respond: {{status: 200, text: ok}}
+  - name: burst
+    match: {{path: /burst}}
+    filters: [{{use: rate_limit, rate: 300/d, by: "header:x-caller"}}]
+    respond: {{status: 200, text: ok}}
 """
 
 
@@ -58,6 +66,26 @@ def gateway(tmp_path: Path) -> Iterator[tuple[Gateway, int]]:
         assert "Traceback" not in made.said
     finally:
         made.abandon()
+
+
+@pytest.mark.parametrize("path", ["/fixed", "/burst"])
+def test_one_client_gets_exactly_n_from_the_moment_of_readiness_on(gateway: tuple[Gateway, int], path: str) -> None:
+    """Each connection may meet another worker; no answer but the authority's own "no" refuses (S9.4)."""
+    _, door = gateway
+
+    async def one_by_one(caller: str) -> list[str]:
+        said = []
+        for _ in range(16):
+            talk = await Talk.open(door)
+            for _ in range(20):
+                answer = await talk.call("GET", path, {"x-caller": caller})
+                said.append(f"{answer.status} {answer.fields['ratelimit'].split(';')[1]}")
+            talk.close()
+        return said
+
+    for caller in ("first", "second"):
+        said = asyncio.run(one_by_one(caller))
+        assert said == [f"200 r={299 - n}" for n in range(300)] + ["429 r=0"] * 20
 
 
 class Flood:

@@ -1,7 +1,8 @@
 """Records as JSON lines, in a rotating file or on standard output (S26.11, S26.12).
 
-The loop only collects records and hands a batch over each 100 ms. A thread encodes and writes: a disk that hangs hangs
-the thread, the queue fills, and what comes then is dropped and counted. Requests do not notice.
+The loop encodes records, a slice at a time, and hands the lines over each 100 ms. A thread writes: a disk that hangs
+hangs the thread, the queue fills, and what comes then is dropped and counted. Requests do not notice. The thread does
+nothing else, because a second thread that computes takes the interpreter from the loop hundreds of times a second.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ERRORS_A_SECOND: Final = 1000
 """Refusals and failures of our own logged in full; of those beyond, one in ``SAMPLE`` (S26.12)."""
 SAMPLE: Final = 100
 _SLICE: Final = 64
-"""Records encoded in one go: the thread holds the interpreter for about 0.1 ms."""
+"""Records encoded in one go: about 0.05 ms."""
 _PERIODS: Final = {"never": 0, "hour": 3600, "day": 86_400}
 _CONTROL: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 """Control and line-ending characters that JSON leaves as they are, and terminals and log readers do not."""
@@ -56,7 +57,8 @@ class Config(BaseModel):
 
 
 class AccessLog:
-    """The loop writes ``_waiting`` and ``_handed``, the thread ``_done`` and ``_lost``; each reads the other's."""
+    """The loop writes ``_waiting``, ``_encoded``, ``_lines`` and ``_handed``, the thread ``_done`` and ``_lost``; each
+    reads the other's. They count records: ``_encoded`` those in ``_lines``, ``_handed`` all given to the thread."""
 
     def __init__(self, config: Config, tools: Tools) -> None:
         self._place: _Place
@@ -69,10 +71,12 @@ class AccessLog:
         self._dropped = tools.counter("records_dropped_total", sink="access_log")
         self._sampled = tools.counter("records_sampled_total", sink="access_log")
         self._waiting: list[Record] = []
+        self._lines: list[bytes] = []
+        self._encoded = 0
         self._handed = 0
         self._second = 0
         self._errors = 0
-        self._queue: SimpleQueue[list[Record] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
         self._thread: Thread | None = None
         self._done = 0
         self._lost = 0
@@ -85,10 +89,18 @@ class AccessLog:
         """Take *record*, unless an error storm is sampled or the queue is full."""
         if record.code and self._is_storm(record):
             return
-        if len(self._waiting) + self._handed - self._done >= WAITING_AT_MOST:
+        waiting = self._waiting
+        if len(waiting) + self._encoded + self._handed - self._done >= WAITING_AT_MOST:
             self._dropped(1)
             return
-        self._waiting.append(record)
+        waiting.append(record)
+        if len(waiting) >= _SLICE:
+            self._encode()
+
+    def _encode(self) -> None:
+        self._lines.append(encode(self._waiting))
+        self._encoded += len(self._waiting)
+        self._waiting = []
 
     def _is_storm(self, record: Record) -> bool:
         second = int(record.ts)
@@ -103,9 +115,12 @@ class AccessLog:
     def flush(self) -> None:
         """Hand over what waits, and tell what the thread has lost since."""
         if self._waiting:
-            self._handed += len(self._waiting)
-            self._queue.put(self._waiting)
-            self._waiting = []
+            self._encode()
+        if self._encoded:
+            self._handed += self._encoded
+            self._queue.put((b"".join(self._lines), self._encoded))
+            self._lines = []
+            self._encoded = 0
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="access-log", daemon=True)
                 self._thread.start()
@@ -128,16 +143,13 @@ class AccessLog:
 
     def _run(self) -> None:
         while (batch := self._queue.get()) is not None:
-            for start in range(0, len(batch), _SLICE):
-                records = batch[start : start + _SLICE]
-                try:
-                    self._place.write(encode(records))
-                except OSError as error:
-                    self._trouble = error.strerror or type(error).__name__
-                    self._lost += len(records)
-                self._done += len(records)
-                # Lets the loop in between two slices; without it this thread would keep the interpreter for 5 ms.
-                time.sleep(0)
+            lines, count = batch
+            try:
+                self._place.write(lines)
+            except OSError as error:
+                self._trouble = error.strerror or type(error).__name__
+                self._lost += count
+            self._done += count
         self._place.close()
 
 

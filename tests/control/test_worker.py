@@ -93,7 +93,9 @@ class House:
         return answer
 
 
-def play(path: Path, scene: Callable[[House, Worker], Any], end: Callable[[House], object], listens: bool = True) -> int:
+def play(
+    path: Path, scene: Callable[[House, Worker], Any], end: Callable[[House], object], listens: bool = True
+) -> int:
     """Run a worker around *scene*; its exit code after *end*."""
 
     async def run() -> int:

@@ -5,65 +5,66 @@ from __future__ import annotations
 import pytest
 
 from tidegate.engine.request_body import KEEP, RequestBody
-from tidegate.engine.sides import Side
 from tidegate.engine.steps import Stepper, Steps
+from tidegate.engine.upstream.http1_client import Http1Client
 from tidegate.exchange.fault import Fault
-from tidegate.exchange.head import CHUNKED, Fields
-
-
-class Ends(Side):
-    """A source and a sink in one: it notes what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-
-    def pause_source(self) -> None:
-        self.told.append("pause")
-
-    def resume_source(self) -> None:
-        self.told.append("resume")
-
-    def take_request_chunk(self, chunk: bytes) -> None:
-        self.told.append(chunk)
-
-    def take_request_end(self, trailers: Fields) -> None:
-        self.told.append(trailers)
+from tidegate.exchange.head import CHUNKED
+from tidegate.wire.http1 import LAST_CHUNK, HeadLimits, encode_chunk
 
 
 def no_defect(error: BaseException) -> None:
     raise AssertionError from error
 
 
+class Ends:
+    """A source and a sink in one: a connection to an upstream, of which ``told`` is all that its transport is asked."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.side = Http1Client(None, Steps(no_defect), HeadLimits())
+        self.side.connection_made(self)
+        self.side.body_chunked = True  # so that the end and the trailers are seen
+
+    def write(self, data: bytes) -> None:
+        self.told.append(data)
+
+    def pause_reading(self) -> None:
+        self.told.append("pause")
+
+    def resume_reading(self) -> None:
+        self.told.append("resume")
+
+
 def body_of(length: int = CHUNKED, limit: int = 1 << 20) -> tuple[RequestBody, Ends]:
     source = Ends()
-    return RequestBody(Steps(no_defect), source, length, limit), source
+    return RequestBody(Steps(no_defect), source.side, length, limit), source
 
 
 def test_what_came_before_the_sink_goes_first_and_stays_for_a_retry_s14_1() -> None:
     body, _ = body_of()
     body.feed(b"ab")
     first, second = Ends(), Ends()
-    body.attach(first)
+    body.attach(first.side)
     body.feed(b"cd")
     body.detach()
     body.feed(b"ef")
-    body.attach(second)
+    body.attach(second.side)
     body.finish([])
-    assert first.told == [b"ab", b"cd"]
-    assert second.told == [b"ab", b"cd", b"ef", []]
+    assert first.told == [encode_chunk(b"ab"), encode_chunk(b"cd")]
+    assert second.told == [encode_chunk(b"ab"), encode_chunk(b"cd"), encode_chunk(b"ef"), LAST_CHUNK]
     assert body.keeping
 
 
 def test_past_64_kib_nothing_is_kept_once_somebody_takes_it() -> None:
     body, source = body_of()
     sink = Ends()
-    body.attach(sink)
+    body.attach(sink.side)
     body.feed(b"x" * KEEP)
     assert body.keeping
     body.feed(b"y")
     assert not body.keeping
     assert body.pieces == []
-    assert sink.told == [b"x" * KEEP, b"y"]
+    assert sink.told == [encode_chunk(b"x" * KEEP), encode_chunk(b"y")]
     assert source.told == []
 
 
@@ -75,9 +76,9 @@ def test_past_64_kib_the_client_pauses_until_somebody_takes_it_s3_8() -> None:
     body.feed(b"z")
     assert source.told == ["pause"]
     sink = Ends()
-    body.attach(sink)
+    body.attach(sink.side)
     assert source.told == ["pause", "resume"]
-    assert sink.told == [b"x" * KEEP, b"y", b"z"]
+    assert sink.told == [encode_chunk(b"x" * KEEP), encode_chunk(b"y"), encode_chunk(b"z")]
     assert not body.keeping
 
 
@@ -135,22 +136,22 @@ def test_a_rewritten_body_takes_the_place_of_what_came() -> None:
     body.finish([])
     body.replace(b"other")
     sink = Ends()
-    body.attach(sink)
-    assert sink.told == [b"other", []]
+    body.attach(sink.side)
+    assert sink.told == [encode_chunk(b"other"), LAST_CHUNK]
     assert body.length == 5
     body.replace(b"")
     assert (body.length, body.pieces) == (0, [])
 
 
-@pytest.mark.parametrize(("forwarded", "end"), [(True, [("checksum", "1")]), (False, [])])
-def test_trailers_travel_only_where_the_route_says_so_s2_7(forwarded: bool, end: Fields) -> None:
+@pytest.mark.parametrize(("forwarded", "end"), [(True, b"0\r\nchecksum: 1\r\n\r\n"), (False, LAST_CHUNK)])
+def test_trailers_travel_only_where_the_route_says_so_s2_7(forwarded: bool, end: bytes) -> None:
     for late in (False, True):
         body, _ = body_of()
         body.forward_trailers = forwarded
         sink = Ends()
         if not late:
-            body.attach(sink)
+            body.attach(sink.side)
         body.finish([("checksum", "1")])
         if late:
-            body.attach(sink)
+            body.attach(sink.side)
         assert sink.told == [end]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from conversation import Transport
+from conversation import House, Transport
 
+from fakes import exchange
+from tidegate.engine.downstream.http1_connection import Http1Connection
 from tidegate.engine.request_body import RequestBody
-from tidegate.engine.sides import ClientSide, Side
+from tidegate.engine.sides import Side
 from tidegate.engine.steps import Steps, Wait
 from tidegate.engine.upstream.http1_client import (
     CLOSED,
@@ -22,8 +25,8 @@ from tidegate.engine.upstream.http1_client import (
     idle_life,
 )
 from tidegate.exchange.fault import Fault
-from tidegate.exchange.head import CHUNKED, Fields, ResponseHead
-from tidegate.wire.http1 import HeadLimits
+from tidegate.exchange.head import CHUNKED, Fields
+from tidegate.wire.http1 import ChunkedDecoder, HeadLimits
 
 HEAD = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 
@@ -46,29 +49,26 @@ class Home:
         self.stale.append(connection)
 
 
-class Client(ClientSide):
+class Client:
+    """A client's connection in the middle of an exchange; ``heard`` is all that it was sent."""
+
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.end = asyncio.run(House([]).open()).client()
+        self.side: Http1Connection = self.end.protocol
+        self.side.x = exchange(fields=[("te", "trailers")])
+        self.side.framing = CHUNKED
+        self.heard = b""
 
-    def heard(self, size: int) -> None:
-        self.told.append(size)
+    def hears(self) -> bytes:
+        self.heard += self.end.hears()
+        return self.heard
 
-    def send_interim(self, head: ResponseHead) -> None:
-        self.told.append(head.status)
-
-
-class Sink(Side):
-    def __init__(self) -> None:
-        self.taken = b""
-        self.trailers: Fields | None = None
-
-    def take_chunk(self, chunk: bytes) -> None:
-        assert chunk
-        self.taken += chunk
-
-    def take_end(self, trailers: Fields) -> None:
-        assert self.trailers is None
-        self.trailers = trailers
+    def answer(self) -> tuple[bytes, Fields | None]:
+        """Body and trailers; None when the end has not been sent."""
+        decoder = ChunkedDecoder()
+        body = b"".join(decoder.feed(self.hears()))
+        assert decoder.rest == b""
+        return body, decoder.trailers if decoder.done else None
 
 
 def no_defect(error: BaseException) -> None:
@@ -86,15 +86,14 @@ class Talk:
         self.up = Http1Client(self.pool, self.steps, HeadLimits())
         self.up.connection_made(self.transport)
         self.up.tunnel = tunnel
-        self.sink = Sink()
-        self.head = self.up.send(HEAD, method, body, self.client)
+        self.head = self.up.send(HEAD, method, body, self.client.side)
 
     def says(self, data: str | bytes) -> Talk:
         self.up.data_received(data.encode() if isinstance(data, str) else data)
         return self
 
     def relay(self) -> Wait:
-        return self.up.relay(self.sink)
+        return self.up.relay(self.client.side)
 
 
 def reason(wait: Wait) -> tuple[str, str]:
@@ -116,7 +115,7 @@ def test_a_framed_answer_fed_byte_by_byte_comes_home_clean(answer: str, body: by
         talk.says(byte)
     assert talk.head.value.status == 200
     wait = talk.relay()
-    assert (wait.done, wait.fault, talk.sink.taken, talk.sink.trailers) == (True, None, body, [])
+    assert (wait.done, wait.fault, talk.client.answer()) == (True, None, (body, []))
     talk.up.release()
     assert (talk.pool.back, talk.up.state) == ([talk.up], IDLE)
 
@@ -128,7 +127,7 @@ def test_an_answer_without_length_ends_with_its_connection_and_is_not_kept() -> 
     assert not wait.done
     talk.up.eof_received()
     talk.up.connection_lost(None)
-    assert (wait.done, wait.fault, talk.sink.taken, talk.sink.trailers) == (True, None, b"hello", [])
+    assert (wait.done, wait.fault, talk.client.answer()) == (True, None, (b"hello", []))
     assert (talk.pool.gone, talk.up.state) == ([talk.up], CLOSED)
 
 
@@ -137,7 +136,7 @@ def test_an_answer_without_length_that_is_reset_is_broken() -> None:
     wait = talk.relay()
     talk.up.connection_lost(ConnectionResetError())
     assert reason(wait) == ("bad_upstream", "reset")
-    assert talk.sink.trailers is None
+    assert talk.client.answer() == (b"hel", None)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +165,7 @@ def test_eight_interim_heads_pass_and_the_ninth_does_not_s2_15() -> None:
     talk = Talk()
     for _ in range(INTERIM_HEADS):
         talk.says("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
-    assert talk.client.told == [103] * 8
+    assert talk.client.hears() == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 8
     assert not talk.head.done
     talk.says("HTTP/1.1 103 Early Hints\r\n\r\n")
     assert reason(talk.head) == ("bad_upstream", "protocol")
@@ -177,7 +176,7 @@ def test_a_bad_chunk_breaks_the_relay_and_nothing_ends_cleanly() -> None:
     wait = talk.relay()
     talk.says("zz\r\n")
     assert reason(wait) == ("bad_upstream", "protocol")
-    assert (talk.sink.taken, talk.sink.trailers) == (b"he", None)
+    assert talk.client.answer() == (b"he", None)
 
 
 @pytest.mark.parametrize("rest", ["content-length: 2\r\n\r\nokmore", "transfer-encoding: chunked\r\n\r\n0\r\n\r\nmore"])
@@ -214,7 +213,7 @@ def test_an_answer_nobody_took_never_opens_the_next_one_s16_4() -> None:
     talk = Talk().says("HTTP/1.1 503 No\r\ncontent-length: 3\r\n\r\nbad")
     talk.up.release()
     assert talk.pool.back == [talk.up]
-    talk.head = talk.up.send(HEAD, "GET", None, talk.client)
+    talk.head = talk.up.send(HEAD, "GET", None, talk.client.side)
     talk.says("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
     assert talk.up.taken() == b"ok"
 
@@ -233,7 +232,7 @@ def test_while_nobody_takes_it_256_kib_are_held_then_reading_pauses_s3_8() -> No
     assert not talk.transport.reading
     talk.relay()
     assert talk.transport.reading
-    assert len(talk.sink.taken) == HOLD + 1
+    assert talk.client.answer()[0] == b"x" * HOLD + b"y"
 
 
 def test_a_fault_inside_the_body_before_anybody_takes_it_is_kept_for_who_will() -> None:
@@ -274,25 +273,17 @@ def test_a_whole_small_body_goes_out_with_its_head_in_one_write() -> None:
 
 
 def test_an_upstream_that_reads_slowly_pauses_the_client_s3_8() -> None:
-    told: list[str] = []
-
-    class Source(Side):
-        def pause_source(self) -> None:
-            told.append("pause")
-
-        def resume_source(self) -> None:
-            told.append("resume")
-
-    body = RequestBody(Steps(no_defect), Source(), 10, 100)
+    source = Client()
+    body = RequestBody(Steps(no_defect), source.side, 10, 100)
     talk = Talk("POST", body)
     talk.up.pause_writing()
+    assert not source.end.transport.reading
     talk.up.resume_writing()
-    assert told == ["pause", "resume"]
+    assert source.end.transport.reading
     body.feed(b"0123456789")
     body.finish([])
     talk.up.pause_writing()
-    talk.up.resume_writing()
-    assert told == ["pause", "resume"]
+    assert source.end.transport.reading
 
 
 def test_an_answer_before_the_request_was_sent_whole_ends_the_connection() -> None:

@@ -149,7 +149,7 @@ class Supervisor:
         self._follow_upgrade(now)
         if self.stopping:
             self._follow_stop(now)
-        else:
+        elif self.exit_code is None:
             self._fill_seats(now)
         self._tell_control()
 

@@ -1,6 +1,6 @@
 """Build hook: a wheel carries compiled rooms where a C compiler is found (ARCHITECTURE 11, Build).
 
-``exchange wire rules ports engine`` are compiled by mypyc, file by file, save the modules of ``INTERPRETED``. With
+``exchange wire rules ports authorities engine`` are compiled by mypyc, save the modules of ``INTERPRETED``. With
 ``TIDEGATE_PURE`` set, or without a compiler, the wheel is pure and says so. An editable install is always interpreted.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-ROOMS = ("exchange", "wire", "rules", "ports", "engine")
+ROOMS = ("exchange", "wire", "rules", "ports", "authorities", "engine")
 
 INTERPRETED = {
     "exchange/record.py": "msgspec structs",
@@ -25,6 +25,8 @@ INTERPRETED = {
     "ports/consumers.py": "msgspec structs",
     "ports/discovery.py": "msgspec structs",
     "ports/settings.py": "pydantic types; read at load only",
+    "engine/guard.py": "runs ten times a second, nearly all of it in system calls",
+    "engine/downstream/listener.py": "runs once a connection, nearly all of it in system calls",
 }
 """Files of those rooms that stay interpreted, and why."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import resource
 import socket
 import ssl
@@ -479,7 +480,9 @@ def test_websocket_messages_pass_both_ways_and_a_drain_says_goodbye_s18_15_s23_5
     run(scene)
 
 
-def test_without_descriptors_accepting_pauses_and_comes_back_s3_9(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_descriptors_accepting_pauses_and_comes_back_s3_9(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Exhausted:
         """A listening socket whose first accept finds no descriptor."""
 
@@ -498,14 +501,13 @@ def test_without_descriptors_accepting_pauses_and_comes_back_s3_9(monkeypatch: p
 
     async def scene() -> None:
         monkeypatch.setattr(listener_module, "EXHAUSTED_REST", 0.1)
-        lines: list[tuple[str, object]] = []
         async with Served(hello) as up, Gateway(listener(), route_of(), (upstream(up.port),)) as gateway:
-            gateway.tools.log = lambda level, event, **fields: lines.append((event, fields["reason"]))  # type: ignore[method-assign]
             one = gateway.engine.listeners["test"]
             one.sock = Exhausted(gateway.socket)  # type: ignore[assignment]
             begun = asyncio.get_running_loop().time()
             assert (await ask(gateway.port, GET)).startswith(b"HTTP/1.1 200 ")
             assert asyncio.get_running_loop().time() - begun >= 0.1
-            assert lines == [("accept_paused", "EMFILE")]
+            [line] = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+            assert (line["event"], line["reason"]) == ("accept_paused", "EMFILE")
 
     run(scene)

@@ -1,6 +1,6 @@
 """Build hook: a wheel carries compiled rooms where a C compiler is found (ARCHITECTURE 11, Build).
 
-``exchange wire rules ports authorities engine`` are compiled by mypyc, save the modules of ``INTERPRETED``. With
+``exchange wire rules ports engine`` are compiled by mypyc, save the modules of ``INTERPRETED``. With
 ``TIDEGATE_PURE`` set, or without a compiler, the wheel is pure and says so. An editable install is always interpreted.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-ROOMS = ("exchange", "wire", "rules", "ports", "authorities", "engine")
+ROOMS = ("exchange", "wire", "rules", "ports", "engine")
 
 INTERPRETED = {
     "exchange/record.py": "msgspec structs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import sys
@@ -59,3 +60,15 @@ def test_what_msgspec_or_pydantic_makes_is_not_compiled(hook: ModuleType) -> Non
     made = re.compile(r"^class \w+\((msgspec\.Struct|Struct|BaseModel)\b", re.M)
     files = [SOURCE.parent / name for name in hook.modules(SOURCE)]
     assert [file.name for file in files if made.search(file.read_text())] == []
+
+
+def test_nothing_waits_inside_a_handler_that_is_compiled(hook: ModuleType) -> None:
+    """mypyc leaves the exception with the thread then: every later one hangs on to it, and a worker grows for ever."""
+    found = []
+    for file in (SOURCE.parent / name for name in hook.modules(SOURCE)):
+        for each in ast.walk(ast.parse(file.read_text())):
+            if isinstance(each, ast.Try):
+                inside = [line for handler in each.handlers for line in handler.body] + each.finalbody
+                waits = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncWith, ast.AsyncFor)
+                found += [f"{file.name}:{w.lineno}" for one in inside for w in ast.walk(one) if isinstance(w, waits)]
+    assert found == []

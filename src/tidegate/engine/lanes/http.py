@@ -47,6 +47,7 @@ async def serve_or_fall_back(
     """As :func:`serve_from`, with the upstream's fallbacks behind it (S13.8)."""
     try:
         await serve_from(runtime, client, route, x, body, name)
+        return
     except Fault as fault:
         if client.head_sent:
             raise
@@ -60,10 +61,12 @@ async def serve_or_fall_back(
             return
         if body is not None and not body.keeping:
             raise
-        try:
-            await serve_from(runtime, client, route, x, body, fallback.upstream)
-        except Fault:
-            raise fault from None  # S13.8: the fallback failed too, the first error counts
+        first = fault
+    # not inside the handler: compiled code that waits in one never lets go of its exception
+    try:
+        await serve_from(runtime, client, route, x, body, fallback.upstream)
+    except Fault:
+        raise first from None  # S13.8: the fallback failed too, the first error counts
 
 
 def choose_upstream(route: RoutePlan, x: Exchange) -> str:

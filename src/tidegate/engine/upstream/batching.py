@@ -91,15 +91,17 @@ async def reach_in_batch(
     batch.waits.append(wait)
     if len(batch.items) >= plan.max:
         send(runtime, upstream, key, batch)
+    item: bytes | None = None
     try:
         item = await wait
     except Fault as fault:
         has_key = route.allow_idempotency_key and "idempotency-key" in x.head.index
         again = fault.retry == NOT_PROCESSED or (fault.retry == IF_IDEMPOTENT and idempotent(x.method, has_key))
-        if len(batch.items) > 1 and again:
-            body.replace(x.body)
-            return await reach(runtime, upstream, route, x, lines, body, client)
-        raise
+        if len(batch.items) < 2 or not again:
+            raise
+    if item is None:  # not inside the handler: compiled code that waits in one never lets go of its exception
+        body.replace(x.body)
+        return await reach(runtime, upstream, route, x, lines, body, client)
     first = batch.x
     x.batched = len(batch.items)
     x.attempts = first.attempts

@@ -213,6 +213,17 @@ class Gateway:
                     total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
 
+    def all_log(self) -> bool:
+        """Has every worker opened its access log?"""
+        for pid in self.workers():
+            names = []
+            for fd in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    names.append(os.readlink(fd))
+            if not any(name.endswith("access.log") for name in names):
+                return False
+        return True
+
     def open_sockets(self, pool_ports: set[int]) -> tuple[int, int]:
         """(client connections, other descriptors) of the workers; pooled upstream connections are left out."""
         local: dict[str, int] = {}

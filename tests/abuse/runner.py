@@ -207,10 +207,13 @@ class World:
         self.canary_time = statistics.median(self.canary(gateway) for _ in range(15))
 
     def warm(self, gateway: Gateway) -> None:
-        """Let every worker open what it opens once, log and pool."""
+        """Let every worker open what it opens once: pools, and the log with its first record, a moment later."""
         if not gateway.warm:
             gateway.warm = True
             for _ in range(40):
+                self.canary(gateway)
+            end = time.monotonic() + 5.0
+            while not gateway.all_log() and time.monotonic() < end:
                 self.canary(gateway)
 
     def canary(self, gateway: Gateway, path: str = "/echo") -> float:

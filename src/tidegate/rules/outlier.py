@@ -180,6 +180,16 @@ class Outlier:
             draw = (draw + GOLDEN) % 1.0
         return ejections
 
+    def act(self, seen: Observed, observed: Sequence[Observed], now: float) -> Ejection | None:
+        """A run of failures has just tripped *seen*: eject it at once instead of at the next sweep, if there is room.
+        Where there is none the run begins anew, so that asking again costs another run."""
+        if not self.enabled or seen.until:
+            return None
+        if self.room(observed, seen):
+            return self.eject(seen, seen.tripped, now, 0.0)
+        seen.tripped = seen.connect_run = seen.gateway_run = seen.error_run = 0
+        return None
+
     def _roll(self, seen: Observed, now: float) -> None:
         seen.goods.append(seen.good)
         seen.bads.append(seen.bad)

@@ -207,6 +207,8 @@ class Health:
                 self.outlier.server_error(seen, seconds)
             else:
                 self.outlier.gateway_failure(seen, kind == "connect")
+            if seen.tripped:
+                self._act(state, now)
         if state.window is not None:
             self._record(state, now, seconds, failed)
         counted = max(seconds, FAILED_AT_LEAST) if failed else seconds
@@ -216,6 +218,17 @@ class Health:
         if average >= endpoint.average or slot < 0 or self.lone:
             endpoint.average = average
             endpoint.average_at = now
+
+    def _act(self, state: EndpointHealth, now: float) -> None:
+        """A run of failures is plain at once: waiting for the sweep would send it another second of traffic."""
+        observed: list[Observed] = []
+        for other in self.states.values():
+            other.seen.usable = self._checks_pass(other)
+            observed.append(other.seen)
+        ejection = self.outlier.act(state.seen, observed, now)
+        if ejection is not None:
+            self._ejected(state, ejection)
+            self._rebuild(now)
 
     # -- each 5 ms of traffic ------------------------------------------------------------------------------------
 

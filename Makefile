@@ -114,8 +114,8 @@ test-wheel: .make/wheel
 	rm -rf .venv-wheel
 	$(BIN)/python -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet "$$(ls dist/*.whl)[dev]"
-	PYTHONSAFEPATH=1 .venv-wheel/bin/python -c 'import tidegate; assert "site-packages" in tidegate.__file__, tidegate.__file__'
-	PYTHONSAFEPATH=1 .venv-wheel/bin/pytest $(TESTS)
+	.venv-wheel/bin/python -c 'import tidegate; assert "site-packages" in tidegate.__file__, tidegate.__file__'
+	.venv-wheel/bin/pytest $(TESTS)
 
 test-all: .make/debian
 	@failed=0; for python in python3.11 python3.12 python3.13 $(HOME)/.pyenv/versions/3.1[123].*/bin/python; do \

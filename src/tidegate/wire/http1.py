@@ -63,10 +63,10 @@ _ABSOLUTE: Final = re.compile(r"https?://[^/?]", re.IGNORECASE).match
 _NO_OPTIONS: Final[frozenset[str]] = frozenset()
 _KEEP_ALIVE: Final = frozenset({"keep-alive"})
 
-_REMEMBERED: Final = 256
+_REMEMBERED: Final = 2048
 _STATUS_LINES: Final = 128
 _STATUS_LINE_SIZE: Final = 64
-_SIGHTED: Final = 4096
+_SIGHTED: Final = 16384
 _REMEMBERED_SIZE: Final = 2048
 
 NO_WEBSOCKET: Final = 0
@@ -102,7 +102,7 @@ class BlockMemory:
     """Field blocks that passed the gate, by their text.
 
     A peer on a kept connection sends the same field lines again and again, only the first line changes. A block that
-    comes a second time is remembered whole (at most 256 of 2 KiB), so the third costs one look-up. The first sight
+    comes a second time is remembered whole (at most 2,048 of 2 KiB), so the third costs one look-up. The first sight
     leaves a hash only: blocks that never come back cost no memory.
     """
 

@@ -81,10 +81,10 @@ def test_a_block_that_came_once_is_not_kept() -> None:
 
 def test_the_memory_of_blocks_is_bounded() -> None:
     limits = HeadLimits()
-    for i in range(600):
+    for i in range(2500):
         for _ in range(3):
             parse(f"GET / HTTP/1.1\r\nHost: gw\r\nX-Id: {i}\r\n\r\n", limits)
-    assert 0 < len(limits.requests.blocks) <= 256
+    assert 0 < len(limits.requests.blocks) <= 2048
 
 
 def test_a_remembered_block_does_not_hide_what_depends_on_the_request_line() -> None:

@@ -16,6 +16,9 @@ load()
 LINES = lines()
 pytestmark = pytest.mark.timeout(7200 if FULL else 180)
 
+UNDER_LOAD = ("SL-", "UP-", "OV-", "PF-", "CF-")
+"""Groups whose cases send load; a failed one is run once more. The others have one try."""
+
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
@@ -44,4 +47,8 @@ def test_abuse(id: str, request: pytest.FixtureRequest) -> None:
     if known.xfail:
         assert run.failures, f"{id} passes: take its xfail away ({known.xfail})"
         pytest.xfail(known.xfail)
+    if run.failures and id.startswith(UNDER_LOAD):
+        # These judge rates and times over a second or two of a shared machine: what is broken fails twice.
+        print("again, because of:", *run.failures)
+        run = execute(request.getfixturevalue("world"), id)
     assert not run.failures, "\n".join(run.failures)

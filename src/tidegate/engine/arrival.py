@@ -75,7 +75,7 @@ def arrive(runtime: Runtime, x: Exchange, merge_slashes: bool) -> tuple[int, Ans
     return flags, None
 
 
-def set_deadline(x: Exchange, now: float, request_timeout: float) -> bool:
+def set_deadline(x: Exchange, request_timeout: float) -> bool:
     """S15.3 and S15.6: the second at which the answer head must be out. True when the client made it shorter than the
     route. Raises Faults for a malformed or spent deadline."""
     x.deadline = x.started + request_timeout

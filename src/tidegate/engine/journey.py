@@ -85,7 +85,7 @@ async def journey(
             else:
                 request_timeout = timeouts.request
             client.set_deadline(x.started + request_timeout)
-            if "x-request-timeout" in index and set_deadline(x, runtime.clock(), request_timeout):
+            if "x-request-timeout" in index and set_deadline(x, request_timeout):
                 client.shortened = True
                 client.set_deadline(x.deadline)
             else:

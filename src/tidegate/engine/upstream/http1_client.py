@@ -11,7 +11,7 @@ from typing import Any, Final
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.sides import ClientSide, Side
 from tidegate.engine.steps import Steps, Wait
-from tidegate.exchange.fault import IF_IDEMPOTENT, NEVER, NOT_PROCESSED, UPSTREAM, Fault
+from tidegate.exchange.fault import IF_IDEMPOTENT, NEVER, UPSTREAM, Fault
 from tidegate.exchange.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Fields, ResponseHead
 from tidegate.wire.http1 import (
     LAST_CHUNK,
@@ -446,4 +446,4 @@ def _bad(detail: str) -> Fault:
     return Fault("bad_upstream", detail, reason="protocol", side=UPSTREAM, retry=NEVER)
 
 
-__all__ = ["BODY", "CLOSED", "ENDED", "HEAD", "IDLE", "NOT_PROCESSED", "TUNNEL", "Http1Client", "Tunnel"]
+__all__ = ["BODY", "CLOSED", "ENDED", "HEAD", "IDLE", "TUNNEL", "Http1Client", "Tunnel"]

@@ -52,7 +52,9 @@ def until(condition: Callable[[], Any], timeout: float, what: str = "") -> Any:
 class Gateway:
     """One gateway: ``config`` is what its file says, ``port`` where traffic goes, ``admin`` where the operator goes."""
 
-    def __init__(self, config: dict[str, Any], environment: dict[str, str] | None = None, workers: int = 2) -> None:
+    def __init__(
+        self, config: dict[str, Any], environment: dict[str, str] | None = None, workers: int = 2, probed: bool = False
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tidegate-abuse-"))
         self.port = free_port()
         self.admin = free_port()
@@ -67,6 +69,8 @@ class Gateway:
             **config,
         }
         self.environment = environment or {}
+        self.probed = probed
+        """Whether it is started with ``--test-profile``, which brings the probe and its traps."""
         self.process: subprocess.Popen[bytes] | None = None
         self.log = self.folder / "stderr.log"
         self.warm = False
@@ -107,6 +111,8 @@ class Gateway:
         environment = {**os.environ, **self.environment}
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "tidegate", "run", "-c", str(self.file)]
+            if self.probed:
+                command.append("--test-profile")
             if self.descriptors:
                 command = ["prlimit", f"--nofile={self.descriptors}", *command]
             if self.address_space:
@@ -158,6 +164,13 @@ class Gateway:
         """A call to the admin listener with the operator's token."""
         body = b"" if method == "POST" else None
         return request(self.admin, method, target, [("Authorization", f"Bearer {self.token}")], body, timeout=timeout)
+
+    def trap(self, targets: dict[str, str]) -> None:
+        """Let workers die of these request targets, each in its way: ``crash`` or ``memory``."""
+        fields = [("Authorization", f"Bearer {self.token}"), ("Content-Type", "application/json")]
+        body = json.dumps({"targets": targets}).encode()
+        answer = request(self.admin, "PUT", "/api/v1/probe/traps", fields, body)
+        assert answer.status == 204, answer
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = self.ask("/api/v1/status").json()

@@ -14,17 +14,12 @@ from pathlib import Path
 
 from abuse.gateway import Gateway, until
 from abuse.runner import FULL, Run, case, not_shipped
-from abuse.talk import Line, Load, request, talk
+from abuse.talk import Load, request, talk
 
 LEDGER = "there is no ledger yet; it comes with money"
 STORE = "there is no shared store yet"
 SQL = "there is no SQLite database yet; keys and config are files"
 
-not_shipped(
-    "PF-oom-worker",
-    "72a882c60e3f",
-    "the test hook that eats memory is not shipped; a SIGKILL as the kernel's is PF-kill9-worker",
-)
 not_shipped("PF-eio-fsync", "4b2ee7f1525a", LEDGER)
 not_shipped("PF-slow-disk", "9a849be879e5", LEDGER)
 not_shipped("PF-ro-fs", "79f619e3491a", LEDGER)
@@ -88,6 +83,34 @@ def kill9_all(run: Run) -> None:
         gateway.stop()
 
 
+@case("PF-oom-worker", "72a882c60e3f")
+def oom_worker(run: Run) -> None:
+    """The memory trap of the probe: the worker that meets the request fills memory until it is killed. Nobody else is
+    touched, N = 80 calls a second beside it. No ledger and no contexts to compare yet; the access log stays whole."""
+    gateway = run.world.boot(run.world.small(), probed=True)
+    with gateway, run.variant(gateway=gateway, disturbs=True):
+        text = run.raw("<G>\r\n")
+        gateway.trap({"/echo?eat": "memory"})
+        before = set(gateway.workers())
+        time.sleep(1.1)  # a worker that was ready for so long is not part of a loop
+        load = Load(gateway.port, lambda i: text, 80, 600, fresh=True).start()
+        asked = time.monotonic()
+        eaten = run.talk(
+            "GET /echo?eat HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer <KEY_A>\r\n\r\n", port=gateway.port
+        )
+        died = time.monotonic()
+        assert not eaten.answers, eaten
+        until(lambda: len(now := set(gateway.workers())) == 2 and now != before, 5, "a replacement serves")
+        took = time.monotonic() - died
+        assert took < 1.0 + 1.0, f"the replacement took {took:.2f} s"
+        assert len(before & set(gateway.workers())) == 1, "only one worker has died"
+        tally = load.stop()
+        assert set(tally.statuses()) <= {0, 200}, tally
+        # While it eats, its loop stands: what it had accepted by then dies with it.
+        assert tally.statuses().get(0, 0) <= 80 * (died - asked) + 3, tally
+        assert gateway.records(), "each line of the log is whole"
+
+
 @case("PF-crash-loop", "63714b9bcec2")
 def crash_loop(run: Run) -> None:
     """New workers cannot start because the generation on disk is damaged behind the gateway's back; one worker is then
@@ -122,21 +145,15 @@ def crash_loop(run: Run) -> None:
 
 @case("PF-poison-request", "421fb1a54aa5")
 def poison_request(run: Run) -> None:
-    """The hook that crashes on a body is not shipped; the crash comes from here: a fault signal while the request is
-    the one being worked on. The hash covers what is known at the head, so the poison is told by its address."""
-    with run.world.boot(run.world.small(), workers=1) as gateway, run.variant(gateway=gateway, disturbs=True):
+    """The crash trap of the probe. The hash covers what is known at the head, so the poison is told by its address."""
+    gateway = run.world.boot(run.world.small(), workers=1, probed=True)
+    with gateway, run.variant(gateway=gateway, disturbs=True):
         poison = run.raw("GET /echo?poison HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer <KEY_A>\r\n\r\n")
+        gateway.trap({"/echo?poison": "crash"})
         for _ in range(2):
-            until(lambda: len(gateway.workers()) == 1, 5)
             victim = gateway.workers()[0]
-            run.mock.behave("a", "hang", seconds=30)
-            mark = run.mock.ask("mark")
-            with Line(gateway.port) as line:
-                line.send(poison)
-                until(lambda m=mark: run.mock.ask("calls", mark=m), 3, "the upstream is asked")
-                os.kill(victim, signal.SIGSEGV)
-                until(lambda v=victim: (w := gateway.workers()) and v not in w, 5, "the worker is replaced")
-            run.mock.behave("a")
+            assert not talk(gateway.port, poison, 1).answers
+            until(lambda v=victim: (w := gateway.workers()) and v not in w, 5, "the worker is replaced")
         until(lambda: gateway.status()["quarantined"] == 1, 3, "it is refused")
         pids = gateway.workers()
         for _ in range(5):

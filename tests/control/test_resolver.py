@@ -156,3 +156,26 @@ def test_the_loop_asks_by_itself_and_addresses_as_written_are_no_news() -> None:
         resolver.close()
 
     asyncio.run(scenario())
+
+
+def test_a_worker_that_cannot_connect_has_the_name_asked_again_s16_7(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.control.resolver.SOONEST", 0.001)
+
+    async def scenario() -> None:
+        asked = asyncio.Queue[None]()
+
+        class Slow(Answers):
+            async def find(self) -> tuple[list[Found], float]:
+                asked.put_nowait(None)
+                return [], 300.0
+
+        resolver = Resolver(lambda: None, lambda plan, targets: Slow(targets))
+        resolver.follow({"a": upstream("a")})
+        await asyncio.wait_for(asked.get(), 5.0)
+        resolver.hurry("nobody")
+        resolver.hurry("a")
+        await asyncio.wait_for(asked.get(), 5.0)
+        assert asked.empty()
+        resolver.close()
+
+    asyncio.run(scenario())

@@ -361,6 +361,8 @@ class Control:
             self.news.set()
         elif kind == "want_keys":
             self.key_sets.want(str(message["url"]))
+        elif kind == "want_addresses" and self.upstreams is not None:
+            self.upstreams.resolver.hurry(str(message["upstream"]))
         elif kind == "report":
             pid = int(message["pid"])
             self.book.report(pid, message)

@@ -7,6 +7,7 @@ question, asked again when it says so, and one piece of news for all changes tha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -36,13 +37,15 @@ Key = tuple[DiscoveryPlan, tuple[Found, ...]]
 class _Search:
     """One discovery under way, for every upstream of ``names``."""
 
-    __slots__ = ("addresses", "names", "part", "task")
+    __slots__ = ("addresses", "names", "part", "task", "wanted")
 
     def __init__(self, part: Discovery) -> None:
         self.part = part
         self.names: list[str] = []
         self.addresses: Addresses = {}
         self.task: asyncio.Task[None] | None = None
+        self.wanted = asyncio.Event()
+        """Somebody has reason to doubt the addresses: ask before it is time."""
 
 
 class Resolver:
@@ -84,9 +87,19 @@ class Resolver:
         search = self.by_upstream.get(upstream)
         return {} if search is None else search.addresses
 
+    def hurry(self, upstream: str) -> None:
+        """A worker could not connect: ask again now, though not within :data:`SOONEST` of the last time."""
+        search = self.by_upstream.get(upstream)
+        if search is not None:
+            search.wanted.set()
+
     async def _run(self, search: _Search) -> None:
         while True:
-            await asyncio.sleep(await self.ask(search))
+            search.wanted.clear()
+            again = await self.ask(search)
+            await asyncio.sleep(SOONEST)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(search.wanted.wait(), again - SOONEST)
 
     async def ask(self, search: _Search) -> float:
         """Ask once; the seconds until the next time."""

@@ -120,6 +120,7 @@ class Worker:
             limits=self.limits,
             key_sets=self.key_sets,
         )
+        self.tools.want_addresses = self._want_addresses
         self.engine: Engine | None = None
         self.built: Built | None = None
         self.generation = 0
@@ -388,6 +389,9 @@ class Worker:
 
     def _want_keys(self, url: str) -> None:
         self.link.send("want_keys", url=url)
+
+    def _want_addresses(self, upstream: str) -> None:
+        self.link.send("want_addresses", upstream=upstream)
 
     def _ask(self, message: Message) -> bool:
         connection = self.link.connection

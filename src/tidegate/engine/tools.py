@@ -66,6 +66,8 @@ class EngineTools:
         """name → ``engine.upstream.upstream.Upstream``, filled by the engine."""
         self.copies: Callable[[str, str, str, Fields, bytes, float], bool] | None = None
         """Set by the engine: sends a mirrored request."""
+        self.want_addresses: Callable[[str], None] = _nobody
+        """Set by the worker: asks for the addresses of this upstream to be looked up again (S16.7)."""
         self.faults_allowed = False
         self.pools: dict[str, ThreadPoolExecutor] = {}
         self.waiting: dict[str, int] = {}
@@ -189,6 +191,10 @@ class PartTools:
             return reference
         root = (self.data_folder / "root.key").read_bytes()
         return hmac.digest(root, b"cookies", "sha256").hex()
+
+
+def _nobody(upstream: str) -> None:
+    """Where no resolver is there to ask."""
 
 
 async def _wrapped(work: Awaitable[Any]) -> Any:

@@ -116,6 +116,98 @@ def test_a_fresh_connection_is_never_a_used_one() -> None:
     scene(play)
 
 
+def test_a_fresh_one_waits_for_room_and_a_used_one_that_comes_free_makes_it_s16_1() -> None:
+    async def play(house: House, pool: Pool) -> None:
+        client = house.client()
+        client.says("GET / HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await settle()
+        busy = pool.connect()
+        await settle()
+        fresh, left = pool.fresh(), pool.fresh()
+        await settle()
+        assert (pool.open, fresh.done, busy.done) == (2, False, True)
+        left.withdrawn(ConnectionAbortedError())
+        house.upstreams[0].says("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        assert house.upstreams[0].transport.aborted
+        await settle()
+        assert (pool.open, len(house.upstreams), len(pool.newcomers)) == (2, 3, 0)
+        assert fresh.value.requests == 0 and fresh.value is not busy.value
+
+    scene(play, max_connections=2)
+
+
+def test_an_idle_one_makes_room_for_a_fresh_one_and_an_unused_one_is_fresh() -> None:
+    async def play(house: House, pool: Pool) -> None:
+        idle, unused = await connection(pool), await connection(pool)
+        pool.give_back(idle)
+        fresh = pool.fresh()
+        assert idle.state == CLOSED
+        await settle()
+        assert (fresh.done, pool.open) == (True, 2)
+        second = pool.fresh()
+        pool.give_back(unused)
+        assert second.value is unused
+
+    scene(play, max_connections=2)
+
+
+def test_one_that_opens_for_a_fresh_wait_is_not_counted_for_who_takes_any() -> None:
+    async def play(house: House, pool: Pool) -> None:
+        fresh, other = pool.fresh(), pool.connect()
+        await settle()
+        assert (fresh.done, other.done, pool.open, pool.promised) == (True, True, 2, 0)
+
+    scene(play)
+
+
+def test_when_ten_are_busy_one_more_is_opened_ahead_and_kept_s16_2() -> None:
+    async def play(house: House, pool: Pool) -> None:
+        taken = [await connection(pool) for _ in range(9)]
+        pool.give_back(taken[-1])
+        assert pool.take(house.now) is taken[-1]
+        await settle()
+        assert (pool.open, pool.idle) == (9, [])  # one more would be more than a tenth of the need
+        taken.append(await connection(pool))
+        pool.give_back(taken[-1])
+        assert pool.take(house.now) is taken[-1]
+        await settle()
+        assert (pool.open, len(pool.idle)) == (11, 1)
+        for _ in range(20):
+            pool.sweep(house.now)
+        assert pool.open == 11
+        pool.take(house.now)
+        await settle()
+        assert pool.open == 11  # as many as there may be
+
+    scene(play, max_connections=11)
+
+
+def test_use_between_two_sweeps_is_remembered_s16_2() -> None:
+    async def play(house: House, pool: Pool) -> None:
+        taken = [await connection(pool) for _ in range(4)]
+        for one in taken:
+            pool.give_back(one)
+        for _ in range(40):
+            together = [pool.take(house.now) for _ in range(4)]
+            for each in together:
+                assert each is not None
+                pool.give_back(each)
+            pool.sweep(house.now)
+        assert pool.open == 4
+
+    scene(play)
+
+
+def test_lives_differ_by_a_tenth_s16_3() -> None:
+    async def play(house: House, pool: Pool) -> None:
+        lives = []
+        for pool.draw in (lambda: 0.0, lambda: 0.5, lambda: 1.0):
+            lives.append((await connection(pool)).retires - house.now)
+        assert [round(life, 6) for life in lives] == [3240.0, 3600.0, 3960.0]
+
+    scene(play)
+
+
 def test_a_connection_the_upstream_closed_while_idle_is_never_taken_s14_5() -> None:
     async def play(house: House, pool: Pool) -> None:
         one = await connection(pool)
@@ -186,7 +278,7 @@ def test_old_and_much_used_connections_are_not_kept_s16_3() -> None:
         used, old = await connection(pool), await connection(pool)
         used.requests = REQUESTS
         pool.give_back(used)
-        house.now += LIFE + 1.0
+        house.now += LIFE * 1.1 + 1.0
         pool.give_back(old)
         assert (pool.idle, pool.open) == ([], 0)
 

@@ -47,6 +47,23 @@ def test_a_reload_that_changes_nothing_about_connections_keeps_them_and_all_stat
     scene(play)
 
 
+def test_failed_connects_have_the_resolver_asked_once_a_second_s16_7() -> None:
+    async def play(house: House, up: Upstream) -> None:
+        asked: list[str] = []
+        house.tools.want_addresses = asked.append
+        house.refusing["10.0.0.1:80"] = ConnectionRefusedError()
+        for seconds in (0.0, 0.5, 0.6):
+            house.now += seconds
+            client = house.client()
+            client.says(GET)
+            await settle()
+            await settle()
+            assert client.hears().startswith(b"HTTP/1.1 503")
+        assert asked == ["up", "up"]
+
+    scene(play, retry=RetryPlan(attempts=0))
+
+
 def test_an_endpoint_that_is_removed_finishes_its_exchange_s23_2() -> None:
     async def play(house: House, up: Upstream) -> None:
         client = house.client()

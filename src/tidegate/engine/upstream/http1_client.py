@@ -66,6 +66,8 @@ class Http1Client(Side):
         self.transport: Any = None
         self.state = IDLE
         self.created = 0.0
+        self.retires = NEVER_IDLE
+        """When it is too old to be kept (S16.3)."""
         self.idle_since = 0.0
         self.requests = 0
         self.life = NEVER_IDLE

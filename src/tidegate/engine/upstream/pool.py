@@ -1,7 +1,8 @@
 """The keep-alive connections to one endpoint: last in, first out (S16.1-S16.4).
 
 ``take`` gives an idle connection at once or nothing; ``connect`` is a wait that brings the first connection to come
-free, a new one or one given back. Connecting is the pool's own Task, so an exchange that is cancelled loses nothing.
+free, a new one or one given back; ``fresh`` one that nobody has used. Connecting is the pool's own Task, so an exchange
+that is cancelled loses nothing. There are never more than ``max_connections``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tidegate.wire.http1 import HeadLimits
 
 IDLE_LIFE: Final = 60.0
 LIFE: Final = 3600.0
+LIFE_SPREAD: Final = 0.1
+"""Part of ``LIFE`` by which lives differ: connections opened in one rush must not all end in one (S16.3)."""
 REQUESTS: Final = 10_000
 SWEEP: Final = 5.0
 TLS_ERRORS: Final = (ssl.SSLError, ConnectionResetError, ConnectionAbortedError, EOFError)
@@ -29,14 +32,18 @@ TLS_ERRORS: Final = (ssl.SSLError, ConnectionResetError, ConnectionAbortedError,
 USE_WINDOW: Final = 12
 """Sweeps over which the highest use is remembered: 60 s."""
 
+AHEAD_FROM: Final = 10
+"""Open connections from which one is opened ahead when all are busy: it is then a tenth of the need at most (S16.2)."""
+
 
 class Pool:
-    """Mutable state: ``idle`` stack, ``open`` connections in all, ``opening`` Tasks under way, ``waiters`` in turn,
+    """Mutable state: ``idle`` stack, ``open`` connections in all, ``opening`` Tasks under way and how many of those are
+    ``promised`` to a wait of their own, ``waiters`` in turn for any connection and ``newcomers`` for an unused one,
     ``peaks`` the highest use in each of the last sweeps, ``idle_cap`` the learned idle life (S16.3)."""
 
-    __slots__ = ("clock", "closed", "connect_timeout", "context", "endpoint", "events", "idle", "idle_cap", "limits",
-                 "loop", "max_connections", "open", "opening", "peak", "peaks", "server_name", "steps", "tasks",
-                 "tls_timeout", "waiters", "warm")  # fmt: skip
+    __slots__ = ("clock", "closed", "connect_timeout", "context", "draw", "endpoint", "events", "idle", "idle_cap",
+                 "limits", "loop", "max_connections", "newcomers", "open", "opening", "peak", "peaks", "promised",
+                 "server_name", "steps", "tasks", "tls_timeout", "unreachable", "waiters", "warm")  # fmt: skip
 
     def __init__(
         self,
@@ -53,7 +60,10 @@ class Pool:
         limits: HeadLimits,
         clock: Callable[[], float],
         events: dict[str, int],
+        draw: Callable[[], float],
+        unreachable: Callable[[], None],
     ) -> None:
+        """*unreachable* is told of each connect that failed."""
         self.loop = loop
         self.steps = steps
         self.endpoint = endpoint
@@ -65,10 +75,14 @@ class Pool:
         self.warm = warm
         self.limits = limits
         self.clock = clock
+        self.draw = draw
+        self.unreachable = unreachable
         self.idle: list[Http1Client] = []
         self.open = 0
         self.opening = 0
+        self.promised = 0
         self.waiters: deque[Wait] = deque()
+        self.newcomers: deque[Wait] = deque()
         self.tasks: set[asyncio.Task[None]] = set()
         self.peak = 0
         self.peaks: deque[int] = deque(maxlen=USE_WINDOW)
@@ -88,37 +102,60 @@ class Pool:
                 connection.close()
                 continue
             self.events["reused"] += 1
+            busy = self.open - len(idle)
+            if busy > self.peak:
+                self.peak = busy
+            if not idle and busy >= AHEAD_FROM:
+                self._open_ahead()
             return connection
         return None
 
     def connect(self) -> Wait:
         """A wait for a connection: the next that opens or comes back. Fails with the Fault of a failed connect."""
+        wait = self._queue(self.waiters)
+        self._open_for_waiters()
+        return wait
+
+    def fresh(self) -> Wait:
+        """A wait for a connection that nobody has used before (tunnels, the free retry of S14.5). Where there is no
+        room for one more, an idle one makes it, else the next that comes free."""
+        wait = self._queue(self.newcomers)
+        self._open_for_waiters()
+        while self.newcomers and self.idle:
+            self.idle.pop(0).close()
+        return wait
+
+    def _queue(self, line: deque[Wait]) -> Wait:
         wait = Wait(self.steps)
-        self.waiters.append(wait)
+        line.append(wait)
 
         def withdraw() -> None:
             try:
-                self.waiters.remove(wait)
+                line.remove(wait)
             except ValueError:
                 pass
 
         wait.withdraw = withdraw
-        self._open_for_waiters()
         return wait
 
     def _open_for_waiters(self) -> None:
         """One more connection, if somebody waits for one and it may be."""
-        if self.opening < len(self.waiters) and self.open + self.opening < self.max_connections:
+        if self.open + self.opening >= self.max_connections:
+            return
+        if self.newcomers:
+            self._open(self.newcomers.popleft())
+        elif self.opening - self.promised < len(self.waiters):
             self._open()
 
-    def fresh(self) -> Wait:
-        """A wait for a connection that nobody has used before (tunnels, the free retry of S14.5)."""
-        wait = Wait(self.steps)
-        self._open(wait)
-        return wait
+    def _open_ahead(self) -> None:
+        """All are busy: whoever comes next shall not wait for a handshake (S16.2)."""
+        if not self.opening and self.open < self.max_connections and not self.closed:
+            self._open()
 
     def _open(self, only: Wait | None = None) -> None:
         self.opening += 1
+        if only is not None:
+            self.promised += 1
         task: asyncio.Task[None] = self.loop.create_task(self._connect(only))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -144,19 +181,22 @@ class Pool:
                 raise
         finally:
             self.opening -= 1
+            if only is not None:
+                self.promised -= 1
             if fault is not None:
                 self.events["failed"] += 1
+                self.unreachable()
                 if only is not None:
                     only.fail(fault)
                 else:
                     self._fail_one(fault)
-                    self._open_for_waiters()
+                self._open_for_waiters()
         now = self.clock()
         if fault is None:
             self.open += 1
-            self.peak = max(self.peak, self.open)
             self.events["opened"] += 1
             connection.created = now
+            connection.retires = now + LIFE * (1.0 - LIFE_SPREAD + 2.0 * LIFE_SPREAD * self.draw())
             connection.idle_since = now
             if only is not None:
                 if only.done:
@@ -165,6 +205,7 @@ class Pool:
                     only.complete(connection)
             else:
                 self.give_back(connection)
+            self.peak = max(self.peak, self.busy())
 
     def _fail_one(self, fault: Fault) -> None:
         while self.waiters:
@@ -175,6 +216,12 @@ class Pool:
 
     def give_back(self, connection: Http1Client) -> None:
         """A clean connection comes home: to who waits longest, else on the stack."""
+        if self.newcomers:
+            if connection.requests:
+                connection.close()  # its place goes to one that nobody has used
+            else:
+                self.newcomers.popleft().complete(connection)
+            return
         waiters = self.waiters
         while waiters:
             wait = waiters.popleft()
@@ -182,7 +229,7 @@ class Pool:
                 wait.complete(connection)
                 return
         now = self.clock()
-        if self.closed or connection.requests >= REQUESTS or now - connection.created > LIFE:
+        if self.closed or connection.requests >= REQUESTS or now > connection.retires:
             connection.close()
             return
         connection.idle_since = now
@@ -216,7 +263,10 @@ class Pool:
                 connection.close()
         self.peaks.append(max(self.peak, self.busy()))
         self.peak = self.busy()
-        surplus = len(self.idle) + self.busy() - max([*self.peaks, self.warm])
+        needed = max(self.peaks)
+        if needed >= AHEAD_FROM:
+            needed += 1  # the one opened ahead
+        surplus = len(self.idle) + self.busy() - max(needed, self.warm)
         for _ in range((surplus + 1) // 2):
             if self.idle:
                 self.idle.pop(0).close()

@@ -21,6 +21,9 @@ from tidegate.rules.hedging import Hedging
 from tidegate.rules.retry_budget import RetryBudget
 
 SECURE: Final = ("https",)
+ASK_EACH: Final = 1.0
+"""Least seconds between two questions to the resolver after failed connects."""
+
 BREAKER_FIGURES: Final = {
     "closed": 0, "half_open": 1, "open": 2, "forced_open": 3, "disabled": 4, "metrics_only": 5,
 }  # fmt: skip
@@ -43,6 +46,8 @@ class Upstream:
         self.pool_events = {"opened": 0, "failed": 0, "reused": 0, "stale": 0, "closed": 0}
         """Of all its pools, gone ones included (S26.4)."""
         self.base_paths: dict[str, str] = {}
+        self.asked_at = -ASK_EACH
+        """When the resolver was last asked to look again."""
         self._make_endpoints({})
         self.health = Health(plan, self.endpoints, runtime.row, now)
         self.breaker = Breaker(plan.breaker, runtime.row, runtime.slots.get(plan.name, -1), upstream=plan.name, now=now)
@@ -102,6 +107,8 @@ class Upstream:
             limits=runtime.head_limits,
             clock=runtime.clock,
             events=self.pool_events,
+            draw=runtime.random.random,
+            unreachable=self._unreachable,
         )
 
     def apply(self, plan: UpstreamPlan) -> None:
@@ -131,6 +138,13 @@ class Upstream:
         if addresses != self.addresses:
             self.addresses = addresses
             self._replace_endpoints()
+
+    def _unreachable(self) -> None:
+        """A connect failed: the address may be an old one, so the resolver is asked, once a second (S16.7)."""
+        now = self.runtime.clock()
+        if now >= self.asked_at + ASK_EACH:
+            self.asked_at = now
+            self.runtime.tools.want_addresses(self.plan.name)
 
     def _replace_endpoints(self) -> None:
         self._make_endpoints({e.key: e for e in self.endpoints})

@@ -19,11 +19,17 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOMS = ("exchange", "wire", "rules", "ports", "engine")
 
 INTERPRETED = {
+    "exchange/chat.py": "msgspec structs",
+    "exchange/ledger.py": "msgspec structs",
     "exchange/record.py": "msgspec structs",
     "rules/load_report.py": "msgspec structs",
     "ports/authority.py": "msgspec structs",
+    "ports/books.py": "msgspec structs",
     "ports/consumers.py": "msgspec structs",
+    "ports/dialect.py": "msgspec structs",
     "ports/discovery.py": "msgspec structs",
+    "ports/provider.py": "msgspec structs",
+    "ports/strategy.py": "msgspec structs",
     "ports/settings.py": "pydantic types; read at load only",
     "engine/guard.py": "runs ten times a second, nearly all of it in system calls",
     "engine/downstream/listener.py": "runs once a connection, nearly all of it in system calls",

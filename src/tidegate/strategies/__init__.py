@@ -1,0 +1,1 @@
+"""One order of targets a file (``ports/strategy.py``). Copy from ``least_busy.py``."""

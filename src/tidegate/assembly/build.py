@@ -325,7 +325,8 @@ class _Work:
         self.old_upstreams = previous.upstreams
         self.old_routes = previous.routes
         self._once: dict[tuple[str, bytes], Made] | None = {} if once else None
-        self._hooks: dict[type, tuple[bool, tuple[str, ...]]] = {}
+        self._shapes: dict[type, tuple[bool, tuple[str, ...]]] = {}
+        self._chains: dict[tuple[Made, ...], dict[str, Any]] = {}
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -337,7 +338,7 @@ class _Work:
             return made
         tools = self._tools_for(scope)
         tools.name, tools.config_folder, tools.cleartext = self._gateway.name, self._folder, self._cleartext
-        made = Made(part.use, key, self._shelf.make(kind, part.use, part.settings, tools))
+        made = Made(part.use, key, self._shelf.make(kind, part.use, part.settings, tools, key))
         if self._once is not None:
             self._once[kind, key] = made
         return made
@@ -470,8 +471,6 @@ class _Work:
                 found = self._make("filters", part, scope, self._previous.filters.get(scope))
             self.built.filters[scope] = found
             made.append(found)
-        hooks = self._hooks_of([*self._standing, *made])
-        limits = [limit for m in made if isinstance(limit := getattr(m.part, "body_limit", None), int)]
         times = item.timeouts
         return RoutePlan(
             name=item.name,
@@ -480,9 +479,7 @@ class _Work:
             split=None if item.split is None else self._split(item.split, item.name),
             respond=None if item.respond is None else answer(item.respond),
             redirect=None if item.redirect is None else RedirectPlan(**_fields(item.redirect)),
-            filters=tuple(m.use for m in made),
             prefix=item.match.path if item.match.kind == "prefix" else "/",
-            open=not any(getattr(m.part, "stage", "other") == "auth" for m in made),
             priority=item.priority,
             timeouts=None if times is None else _merged(self.inherited(item), times),
             methods=frozenset(item.match.methods),
@@ -494,8 +491,7 @@ class _Work:
             allow_idempotency_key=item.allow_idempotency_key,
             identity_fields=tuple(item.identity_fields.items()),
             log_query=tuple(item.log_query),
-            body_limit=limits[-1] if limits else BODY_LIMIT,
-            **hooks,
+            **self._chain(tuple(made)),
         )
 
     def _split(self, item: c.Split, route: str) -> SplitPlan:
@@ -512,6 +508,21 @@ class _Work:
         )
         arms = tuple(ArmPlan(arm.upstream, arm.weight, tuple(arm.header.items())) for arm in item.arms)
         return SplitPlan(arms, item.by, route, item.force or "", splitter.pick)
+
+    def _chain(self, made: tuple[Made, ...]) -> dict[str, Any]:
+        """The fields of ``RoutePlan`` that follow from its filters. In a proof most routes share theirs."""
+        chain = self._chains.get(made)
+        if chain is None:
+            limits = [limit for m in made if isinstance(limit := getattr(m.part, "body_limit", None), int)]
+            chain = {
+                "filters": tuple([m.use for m in made]),
+                "open": not any(getattr(m.part, "stage", "other") == "auth" for m in made),
+                "body_limit": limits[-1] if limits else BODY_LIMIT,
+                **self._hooks_of([*self._standing, *made]),
+            }
+            if self._once is not None:
+                self._chains[made] = chain
+        return chain
 
     def _hooks_of(self, made: list[Made]) -> dict[str, Any]:
         """The hook tuples of ``RoutePlan``: requests in the order written, answers in reverse."""
@@ -559,10 +570,10 @@ class _Work:
 
     def _shape(self, part: type) -> tuple[bool, tuple[str, ...]]:
         """Whether what the hooks of the class *part* wait for runs in a Task of its own, and which hooks it defines."""
-        shape = self._hooks.get(part)
+        shape = self._shapes.get(part)
         if shape is None:
             names = tuple(name for name in HOOKS if hasattr(part, name))
-            shape = self._hooks[part] = (not getattr(part, "stepped", False), names)
+            shape = self._shapes[part] = (not getattr(part, "stepped", False), names)
         return shape
 
     # -- the whole -----------------------------------------------------------------------------------------------------

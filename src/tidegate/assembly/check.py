@@ -145,23 +145,30 @@ def _names(found: _Findings, config: Gateway) -> None:
         ("routes", [route.name for route in config.routes]),
         ("consumers", [consumer.name for consumer in config.consumers]),
     ):
+        if len(set(names)) == len(names):
+            continue
         seen: set[str] = set()
         for index, name in enumerate(names):
             if name in seen:
                 found.bad((kind, index, "name"), f"the name {name} is taken already", "give it another name")
             seen.add(name)
-    owners: dict[str, str] = {}
     keys = [key for consumer in config.consumers for key in consumer.keys]
-    unique = len(set(keys)) == len(keys)
+    if len(set(keys)) != len(keys):
+        _shared_keys(found, config)
     for index, consumer in enumerate(config.consumers):
-        for number, key in enumerate(() if unique else consumer.keys):
+        if consumer.basic is not None and not consumer.basic.startswith("$argon2id$"):
+            found.bad(("consumers", index, "basic"), "must be an argon2id hash, like $argon2id$v=19$...",
+                      "hash the password; never write it here")  # fmt: skip
+
+
+def _shared_keys(found: _Findings, config: Gateway) -> None:
+    owners: dict[str, str] = {}
+    for index, consumer in enumerate(config.consumers):
+        for number, key in enumerate(consumer.keys):
             owner = owners.setdefault(key, consumer.name)
             if owner != consumer.name or consumer.keys.index(key) != number:
                 found.bad(("consumers", index, "keys", number), f"the consumer {owner} has this key already",
                           "give every consumer a key of its own")  # fmt: skip
-        if consumer.basic is not None and not consumer.basic.startswith("$argon2id$"):
-            found.bad(("consumers", index, "basic"), "must be an argon2id hash, like $argon2id$v=19$...",
-                      "hash the password; never write it here")  # fmt: skip
 
 
 def _references(found: _Findings, config: Gateway) -> None:
@@ -339,23 +346,28 @@ def _trial(found: _Findings, config: Gateway, environment: Mapping[str, str], sh
 
 def _order(found: _Findings, config: Gateway, built: Built) -> None:
     """Filters stand in the order of work: what is unsafe is refused, what is merely odd is said (SEMANTICS 1)."""
+    good: set[tuple[Made, ...]] = set()
     for index, route in enumerate(config.routes):
-        if len(route.filters) < 2:
+        made = tuple([built.filters[f"{route.name}/{number}"] for number in range(len(route.filters))])
+        if len(made) < 2 or made in good:
+            # A proof makes equal parts once, so most routes of a large config share theirs.
             continue
-        made = [built.filters[f"{route.name}/{number}"] for number in range(len(route.filters))]
         stages = [str(getattr(m.part, "stage", "other")) for m in made]
+        fine = True
         for number, m in enumerate(made):
             path: FieldPath = ("routes", index, "filters", number)
             later = list(zip(stages[number + 1 :], made[number + 1 :], strict=True))
+            step = STAGES.get(stages[number])
+            early = next((n for s, n in later if step is not None and STAGES.get(s, step) < step), None)
             refused = _unsafe(m, stages[number], later)
             if refused:
                 found.bad(path, *refused)
-                continue
-            step = STAGES.get(stages[number])
-            early = next((n for s, n in later if step is not None and STAGES.get(s, step) < step), None)
-            if early is not None:
+            elif early is not None:
                 found.unwise(path, f"{m.use} runs before {early.use}, which usually comes first",
                              f"put {early.use} above it")  # fmt: skip
+            fine = fine and not refused and early is None
+        if fine:
+            good.add(made)
 
 
 def _unsafe(made: Made, stage: str, later: list[tuple[str, Made]]) -> tuple[str, str] | None:

@@ -28,6 +28,8 @@ LIST: Final = b',\n"consumers":['
 """What stands before the consumers. No string of JSON holds a line end, so it is nowhere else."""
 NEXT: Final = b",\n"
 """What stands between two of them."""
+BATCH: Final = 16 << 10
+"""Bytes of consumers read at once: well under a millisecond."""
 FORMAT: Final = 1
 """Raised when an older program could not read the file any more."""
 ITEMS: Final = ("upstreams", "routes", "consumers")
@@ -94,10 +96,8 @@ def write(
     settings = config.model_dump(mode="json", by_alias=True, exclude=NOT_PLAN)
     _restore(settings, by_item.get((), {}))
     encode = msgspec.json.Encoder().encode
-    consumers = [
-        encode(_stored(consumer, by_item.get(("consumers", index), {}), digest))
-        for index, consumer in enumerate(config.consumers)
-    ]
+    consumers = [encode(_stored(consumer, by_item.get(("consumers", index)) if by_item else None, digest))
+                 for index, consumer in enumerate(config.consumers)]  # fmt: skip
     head = encode({
         "format": FORMAT,
         "number": number,
@@ -130,12 +130,13 @@ def _step(at: Any, step: str | int) -> str | int:
     return step if isinstance(step, int) or step in at else step.lower()
 
 
-def _stored(item: ConsumerItem, written: Mapping[FieldPath, str], digest: Callable[[bytes], bytes]) -> StoredConsumer:
+def _stored(
+    item: ConsumerItem, written: Mapping[FieldPath, str] | None, digest: Callable[[bytes], bytes]
+) -> StoredConsumer:
     secrets: dict[str, str] = {}
-    if item.basic is not None:
-        secrets["basic"] = written.get(("basic",), item.basic.replace("${", "$${"))
-    if item.hmac is not None:
-        secrets["hmac"] = written.get(("hmac",), item.hmac.replace("${", "$${"))
+    for kind, secret in (("basic", item.basic), ("hmac", item.hmac)):
+        if secret is not None:
+            secrets[kind] = (written or {}).get((kind,)) or secret.replace("${", "$${")
     return StoredConsumer(
         item.name,
         item.tenant,
@@ -167,17 +168,16 @@ def consumers(generation: Generation, environment: Mapping[str, str]) -> Iterato
     """The consumers of a generation, one at a time. Raises ``read.BadReference`` when a secret's reference leads
     nowhere any more."""
     folder = Path(generation.folder)
-    read = msgspec.json.Decoder(StoredConsumer).decode
+    read = msgspec.json.Decoder(list[StoredConsumer]).decode
     lines = generation.consumers
     at = 0
     while at < len(lines):
-        end = lines.find(NEXT, at)
+        # Many lines are one list to the decoder, and cost it half as much as each by itself.
+        end = lines.find(NEXT, at + BATCH)
         if end < 0:
             end = len(lines)
-        c = read(lines[at:end])
+        for c in read(b"[%s]" % lines[at:end]):
+            secrets = {kind: resolve(text, environment, folder) for kind, text in c.secrets.items()}
+            owner = Consumer(c.name, c.tenant, "", c.tags, c.scopes, c.priority, c.expires, c.disabled)
+            yield Configured(owner, c.digests, secrets)
         at = end + len(NEXT)
-        yield Configured(
-            Consumer(c.name, c.tenant, "", c.tags, c.scopes, c.priority, c.expires, c.disabled),
-            c.digests,
-            {kind: resolve(text, environment, folder) for kind, text in c.secrets.items()},
-        )

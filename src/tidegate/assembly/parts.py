@@ -129,7 +129,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._loaded: dict[tuple[str, str], Loaded] = {}
-        self._configs: dict[tuple[str, str, bytes], BaseModel] = {}
+        self._configs: dict[tuple[str, bytes], BaseModel] = {}
         self._encode = msgspec.json.Encoder().encode
 
     def load(self, kind: str, use: str) -> Loaded:
@@ -143,10 +143,10 @@ class Shelf:
         """Equal for equal parts with equal settings."""
         return use.encode() + self._encode(settings)
 
-    def config(self, kind: str, use: str, settings: dict[str, Any]) -> BaseModel:
-        """The checked settings. ``PartError`` or ``PartErrors``."""
-        key = (kind, use, self._encode(settings))
-        config = self._configs.get(key)
+    def config(self, kind: str, use: str, settings: dict[str, Any], key: bytes = b"") -> BaseModel:
+        """The checked settings; *key* is that of :meth:`key`, if known. ``PartError`` or ``PartErrors``."""
+        remembered = (kind, key or self.key(use, settings))
+        config = self._configs.get(remembered)
         if config is None:
             model = self.load(kind, use).config
             try:
@@ -155,14 +155,14 @@ class Shelf:
                 raise PartErrors([_part_error(model, e) for e in found_in(error)]) from None
             if len(self._configs) >= REMEMBERED:
                 self._configs.clear()
-            self._configs[key] = config
+            self._configs[remembered] = config
         return config
 
-    def make(self, kind: str, use: str, settings: dict[str, Any], *given: Any) -> Any:
+    def make(self, kind: str, use: str, settings: dict[str, Any], tools: Any, key: bytes = b"") -> Any:
         """One part. ``PartError`` or ``PartErrors``; what the part's constructor refuses is a ``PartError`` too."""
-        config = self.config(kind, use, settings)
+        config = self.config(kind, use, settings, key)
         try:
-            return self.load(kind, use).part(config, *given)
+            return self.load(kind, use).part(config, tools)
         except ValueError as error:
             raise PartError(str(error)) from None
 

@@ -101,9 +101,12 @@ def test_a_report_of_a_worker_nobody_knows_is_nothing(book: StatusBook) -> None:
     assert 999 not in book.workers
 
 
-def test_control_counts_reloads_workers_and_the_generation_all_serve(book: StatusBook) -> None:
+def test_control_counts_reloads_checks_workers_and_the_generation_all_serve(book: StatusBook) -> None:
     book.report(101, {"generation": 4})
-    metrics = book.own_metrics({"applied": 3, "refused": 1})
+    metrics = book.own_metrics({"applied": 3, "refused": 1}, {("a", "passed"): 5, ("a", "timeout"): 2})
     assert metrics["config_generation"]["series"] == [[[], 4]]
     assert metrics["config_reloads_total"]["series"] == [[["applied"], 3], [["refused"], 1]]
+    assert metrics["health_checks_total"] == {
+        "type": "counter", "labels": ["upstream", "result"], "series": [[["a", "passed"], 5], [["a", "timeout"], 2]],
+    }  # fmt: skip
     assert metrics["workers"]["series"] == [[["ready"], 2], [["starting"], 0], [["leaving"], 0]]

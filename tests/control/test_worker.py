@@ -225,6 +225,37 @@ def test_the_end_of_the_supervisor_is_the_end_of_the_worker(tmp_path: Path) -> N
     assert play(tmp_path, scene, lambda house: house.supervisor.close()) == 0
 
 
+class HeldTunnel:
+    """A tunnel that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def go_away(self, code: int) -> None:
+        self.told.append(code)
+
+
+@pytest.mark.parametrize(("finish", "code"), [(-1.0, 1001), (60.0, 1012)], ids=["stop", "upgrade"])
+def test_s23_5_tunnels_hear_whether_another_worker_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finish: float, code: int
+) -> None:
+    monkeypatch.setattr("tidegate.control.worker.LAST_REQUEST", 0.01)
+    monkeypatch.setitem(globals(), "CONFIG", CONFIG.replace("5s", "300ms"))
+    tunnel = HeldTunnel()
+    idle: list[Any] = []
+    """Open until idle connections are closed; until then the worker does not end."""
+
+    async def scene(house: House, worker: Worker) -> None:
+        idle.append(await asyncio.open_connection(*house.address))
+        await house.get()
+        assert worker.engine is not None and worker.engine.runtime is not None
+        worker.engine.runtime.tunnels.add(tunnel)  # type: ignore[arg-type]
+
+    leave = {"accept": False, "finish": finish}
+    assert play(tmp_path, scene, lambda house: house.supervisor.send("drain", **leave)) == 0
+    assert tunnel.told == [code]
+
+
 def test_stop_does_not_wait_for_a_connection_that_is_open(tmp_path: Path) -> None:
     async def scene(house: House, worker: Worker) -> None:
         _, writer = await asyncio.open_connection(*house.address)

@@ -516,7 +516,8 @@ class Control:
     async def metrics_text(self) -> str:
         """Prometheus text from fresh counters."""
         await self._collect()
-        return self.metrics.text(self.book.own_metrics(self.reloads))
+        checks = self.upstreams.prober.counts if self.upstreams is not None else {}
+        return self.metrics.text(self.book.own_metrics(self.reloads, checks))
 
     async def status(self) -> dict[str, Any]:
         """The status document."""

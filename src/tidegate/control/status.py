@@ -5,7 +5,7 @@ Pure bookkeeping: control puts in what it hears, the admin API reads; time is an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import tidegate
@@ -171,8 +171,10 @@ class StatusBook:
             document["upgrading"] = True
         return document
 
-    def own_metrics(self, reloads: dict[str, int]) -> dict[str, dict[str, Any]]:
-        """Control's metrics in the form of a worker's snapshot (S26.8)."""
+    def own_metrics(
+        self, reloads: Mapping[str, int], checks: Mapping[tuple[str, str], int]
+    ) -> dict[str, dict[str, Any]]:
+        """Control's metrics in the form of a worker's snapshot (S26.8); *checks* are probes by upstream and result."""
         serving = [w.generation for w in self.workers.values() if w.ready and not w.leaving]
         states = {"ready": 0, "starting": 0, "leaving": 0}
         for view in self.workers.values():
@@ -181,6 +183,9 @@ class StatusBook:
         return {
             "config_generation": gauge([], [[[], min(serving, default=0)]]),
             "config_reloads_total": counter(["result"], [[[result], count] for result, count in reloads.items()]),
+            "health_checks_total": counter(
+                ["upstream", "result"], [[[*which], count] for which, count in checks.items()]
+            ),
             "workers": gauge(["state"], [[[state], count] for state, count in states.items()]),
             "worker_restarts_total": counter([], [[[], restarts]]),
         }

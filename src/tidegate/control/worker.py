@@ -33,6 +33,7 @@ from tidegate.control.listening import adopt
 from tidegate.control.node_secrets import load_peppers
 from tidegate.control.upstream_keeper import kept_slots
 from tidegate.engine.engine import Engine
+from tidegate.engine.lanes.tunnel import GOING_AWAY
 from tidegate.engine.segment import Segment
 from tidegate.engine.steps import Wait
 from tidegate.engine.tools import EngineTools
@@ -51,6 +52,8 @@ LOOK: Final = 0.02
 """Seconds between two looks at what is still in flight while draining."""
 LAST_REQUEST: Final = 5.0
 """Seconds idle connections have for one last request after an upgrade; the same as in a stop (S23.5)."""
+RESTART: Final = 1012
+"""What tunnels are told when another worker has taken over: come back at once (RFC 6455 7.4, service restart)."""
 FLUSH: Final = 0.1
 """Seconds that aborted exchanges have to settle and to be recorded."""
 MEET: Final = 1.0
@@ -316,9 +319,11 @@ class Worker:
             return
         plan = self.built.plan
         engine.begin_drain()
+        code = GOING_AWAY
         if accept:
             await asyncio.sleep(plan.drain_accept)
         elif finish > LAST_REQUEST:
+            code = RESTART
             # New workers have the listeners already, so there is time: a client that has just connected, or keeps its
             # connection, may send one more request and hears in its answer that the connection ends.
             for listener in engine.listeners.values():
@@ -326,7 +331,7 @@ class Worker:
             patience = time.monotonic() + LAST_REQUEST
             while engine.in_flight() and time.monotonic() < patience:
                 await asyncio.sleep(LOOK)
-        engine.stop_accepting()
+        engine.stop_accepting(code)
         for opened in self.sockets.values():
             opened.close()
         deadline = time.monotonic() + (plan.drain_finish if finish < 0.0 else finish)

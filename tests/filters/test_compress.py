@@ -124,11 +124,21 @@ def test_heads_of_head_secret_routes_and_own_answers_are_left_alone() -> None:
     assert answered(build(), own)[0].fields == [JSON]
 
 
-def test_an_answer_that_another_filter_holds_is_sent_as_it_is() -> None:
+def test_an_answer_that_another_filter_replaces_is_sent_as_it_is() -> None:
     filter, x = build(), asking()
     head = ResponseHead(200, "", [JSON], 5000)
     filter.on_response_head(x, head)
     assert head.get("content-encoding") is None
+
+
+@pytest.mark.parametrize(("held", "coded"), [(0, False), (1023, False), (1024, True)])
+def test_an_answer_that_another_filter_held_is_as_long_as_that_filter_made_it(held: int, coded: bool) -> None:
+    filter, x = build(), asking()
+    head = ResponseHead(200, "", [JSON], CHUNKED)
+    filter.on_response_head(x, head)
+    head.body_length = held
+    assert filter.wants_chunks(x) is coded
+    assert (head.get("content-encoding") is not None) is coded
 
 
 def test_other_codings_are_refused_at_config_time() -> None:

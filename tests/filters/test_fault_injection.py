@@ -10,8 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from fakes import FakeTools, exchange, finish
-from tidegate.exchange.exchange import Exchange
-from tidegate.exchange.fault import Fault
+from tidegate.exchange.exchange import Exchange, Shape
 from tidegate.exchange.head import Answer
 from tidegate.exchange.identity import Identity
 from tidegate.filters.fault_injection import AT_ONCE, Config, FaultInjection
@@ -115,21 +114,22 @@ def test_a_header_triggers_only_for_the_named_scope_s25_2() -> None:
     assert stage.run(caller(True, None)) is None
 
 
-def test_an_answer_is_cut_after_so_many_bytes_and_never_ends_clean() -> None:
+def test_an_answer_is_slowed_down_and_cut_by_the_engine_s25_1() -> None:
     stage, x = Stage(cut_after=5), exchange()
     assert stage.run(x) is None
-    assert stage.filter.wants_chunks(x) is True
-    assert stage.filter.on_response_chunk(x, b"abc", False) == b"abc"
-    assert stage.filter.on_response_chunk(x, b"defg", False) == b"de"
-    with pytest.raises(Fault, match="bad_upstream"):
-        stage.filter.on_response_chunk(x, b"", True)
+    assert (x.shape, x.fault) == (Shape(0, 5), "cut_after")
+    stage, x = Stage(rate="1KiB", cut_after=0, delay={"least": "1s"}), exchange()
+    assert stage.run(x) is None
+    assert (x.shape, x.fault) == (Shape(1024, 0), "delay+rate+cut_after")
+    stage, x = Stage(delay={"least": "1s"}), exchange()
+    assert (stage.run(x), x.shape) == (None, None)
 
 
-def test_a_shorter_answer_is_left_alone() -> None:
-    stage, x = Stage(cut_after=5), exchange()
-    stage.run(x)
-    assert stage.filter.on_response_chunk(x, b"abc", True) == b"abc"
-    assert stage.filter.wants_chunks(exchange()) is False
+def test_a_reset_is_no_answer_at_all_s25_1() -> None:
+    stage, x = Stage(reset=True, delay={"least": "2s"}), exchange()
+    answer = stage.run(x)
+    assert isinstance(answer, Answer)
+    assert (answer.reset, stage.tools.clock, x.fault) == (True, 1002.0, "delay+reset")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,10 @@ def test_a_shorter_answer_is_left_alone() -> None:
         ({"percent": 11, "raise_share": False}, "raise_share"),
         ({"abort": None}, "at least one"),
         ({"abort": 200}, "greater than or equal to 400"),
-        ({"cut_after": 5}, "no answer to cut"),
+        ({"cut_after": 5}, "no answer to slow down or to cut"),
+        ({"abort": None, "reset": True, "rate": 5}, "no answer to slow down or to cut"),
+        ({"abort": None, "rate": 0}, "send nothing"),
+        ({"reset": True}, "not both"),
         ({"delay": {"least": "3s", "most": "2s"}}, "shorter than least"),
         ({"delay": {"least": "0s"}}, "greater than 0"),
         ({"header": {"name": "host", "scope": "s"}}, "cannot be edited"),

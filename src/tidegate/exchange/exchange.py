@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.exchange.head import Fields, RequestHead
 from tidegate.exchange.identity import Identity
@@ -52,6 +52,14 @@ class Peer:
         self.forwarding = ""
 
 
+class Shape(NamedTuple):
+    """How an upstream's answer is spoilt on purpose (S25.1): ``rate`` bytes of its body a second, 0 for as fast as it
+    comes; broken off after ``cut_after`` bytes, below 0 never."""
+
+    rate: int = 0
+    cut_after: int = -1
+
+
 class Exchange:
     """One request on its way. Filters read and edit it through the methods; the engine fills the rest.
 
@@ -72,6 +80,7 @@ class Exchange:
       upstream_path, upstream_query, upstream_host   what the upstream will be asked; "" host: as S4.8 says
       answer_fields      fields added to whatever answer goes out, refusals included (rate limit, CORS ...)
       refunds            called, newest first, when a later stage refuses (S9.7); each undoes one charge
+      shape              how the upstream's answer is to be spoilt, None: not at all
       releases           called once when the exchange ends, whatever happened (concurrency slots)
       notes              a part's own per-exchange state, keyed by the part instance
 
@@ -83,8 +92,8 @@ class Exchange:
         "captures", "client_ip", "code", "deadline", "debug", "dropped", "end", "endpoint", "fallback", "fault",
         "first_byte_at", "flag", "head", "hedged", "host", "identity", "limits", "method", "notes", "path", "peer",
         "port", "priority", "query", "queue_us", "reason", "refunds", "releases", "request_id", "retry_reason",
-        "route", "sampled", "span_id", "started", "status", "trace_id", "trace_parent", "trace_state", "upstream",
-        "upstream_host", "upstream_path", "upstream_query", "upstream_status", "variant", "wall",
+        "route", "sampled", "shape", "span_id", "started", "status", "trace_id", "trace_parent", "trace_state",
+        "upstream", "upstream_host", "upstream_path", "upstream_query", "upstream_status", "variant", "wall",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, head: RequestHead, started: float, wall: float) -> None:
@@ -112,6 +121,7 @@ class Exchange:
         self.refunds: list[Callable[[], None]] | None = None
         self.releases: list[Callable[[], None]] | None = None
         self.notes: dict[object, Any] | None = None
+        self.shape: Shape | None = None
         self.request_id = ""
         self.trace_id = ""
         self.span_id = ""

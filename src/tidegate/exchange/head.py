@@ -143,12 +143,16 @@ class ResponseHead:
 
 class Answer:
     """A whole answer that the gateway itself gives: a fixed answer, a refusal, a preflight. Returning one from a
-    hook ends the trip. ``fields`` without framing: length, date and connection are the engine's."""
+    hook ends the trip. ``fields`` without framing: length, date and connection are the engine's. ``reset``: none is
+    sent, the connection is broken off."""
 
-    __slots__ = ("body", "close", "fields", "status")
+    __slots__ = ("body", "close", "fields", "reset", "status")
 
-    def __init__(self, status: int, fields: Fields | None = None, body: bytes = b"", close: bool = False) -> None:
+    def __init__(
+        self, status: int, fields: Fields | None = None, body: bytes = b"", close: bool = False, reset: bool = False
+    ) -> None:
         self.status = status
+        self.reset = reset
         self.fields: Fields = fields if fields is not None else []
         self.body = body
         self.close = close

@@ -80,12 +80,14 @@ class Compress:
             x.note(self, _Coded(Encoder(coding), head, length < 0))
 
     def wants_chunks(self, x: Exchange) -> bool:
-        """Asked once, just before the head goes out. Only now is it sure that the pieces will come (an answer held by
-        another filter is sent whole), so only now does the head say so."""
+        """Asked once, just before the head goes out. Only now is it known that it will (another filter may have put an
+        answer of its own in place) and how long an answer is that another filter held, so only now the head says so."""
         coded: _Coded | None = x.noted(self)
         if coded is None:
             return False
         head = coded.head
+        if NO_BODY <= head.body_length < self._min_size:
+            return False
         head.fields = coded_fields(head.fields)
         head.fields.append(("content-encoding", coded.encoder.coding))
         head.body_length = CHUNKED

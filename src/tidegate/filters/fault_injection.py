@@ -1,4 +1,4 @@
-"""Faults on purpose: delays, aborts and answers cut short, for a few and not for long (S25)."""
+"""Faults on purpose: delays, aborts, resets, answers slowed down or cut short, for a few and not for long (S25)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from tidegate.exchange.exchange import Exchange
-from tidegate.exchange.fault import GATEWAY, Fault
+from tidegate.exchange.exchange import Exchange, Shape
 from tidegate.exchange.head import Answer
 from tidegate.ports.settings import Duration, Share, Size
 from tidegate.ports.tools import Tools
@@ -61,16 +60,37 @@ class Config(BaseModel):
     header: Trigger | None = Field(None, description="Only requests that ask for it and may.")
     delay: Delay | None = Field(None, description="Wait before going on, or before the abort.")
     abort: int | None = Field(None, ge=400, le=599, description="Answer with this status instead of the upstream.")
+    reset: bool = Field(False, description="Break the client's connection off instead of answering.")
+    rate: Size | None = Field(
+        None, description="Send the answer's body at so many bytes a second; a few make a trickle."
+    )
     cut_after: Size | None = Field(None, description="Break the answer off after so many bytes of its body.")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What it does, in the order it happens."""
+        wanted = {
+            "delay": self.delay is not None,
+            "abort": self.abort is not None,
+            "reset": self.reset,
+            "rate": self.rate is not None,
+            "cut_after": self.cut_after is not None,
+        }
+        return tuple(kind for kind, asked in wanted.items() if asked)
 
     @model_validator(mode="after")
     def _bounded(self) -> Config:
         if self.percent > USUAL_SHARE and not self.raise_share:
             raise ValueError("more than 10 percent of traffic needs raise_share: true")
-        if self.delay is None and self.abort is None and self.cut_after is None:
-            raise ValueError("write at least one of delay, abort and cut_after")
-        if self.abort is not None and self.cut_after is not None:
-            raise ValueError("an aborted request has no answer to cut")
+        kinds = set(self.kinds)
+        if not kinds:
+            raise ValueError("write at least one of delay, abort, reset, rate and cut_after")
+        if not kinds.isdisjoint(("abort", "reset")) and not kinds.isdisjoint(("rate", "cut_after")):
+            raise ValueError("an aborted request has no answer to slow down or to cut")
+        if self.rate == 0:
+            raise ValueError("a rate of 0 would send nothing, and never end: use reset or cut_after")
+        if self.abort is not None and self.reset:
+            raise ValueError("a request is aborted or reset, not both")
         if self.header is not None:
             editable(self.header.name)
         return self
@@ -95,10 +115,12 @@ class FaultInjection:
         self._consumers = frozenset(config.consumers)
         self._header = config.header.name.lower() if config.header else ""
         self._running = 0
-        kinds = {"delay": config.delay, "abort": config.abort, "cut_after": config.cut_after}
-        self._name = "+".join(kind for kind, setting in kinds.items() if setting is not None)
+        self._name = "+".join(config.kinds)
         self._injected = tools.counter("faults_injected_total", kind=self._name)
         self._answer = b"" if config.abort is None else _problem(config.abort)
+        self._shape: Shape | None = None
+        if config.rate is not None or config.cut_after is not None:
+            self._shape = Shape(config.rate or 0, -1 if config.cut_after is None else config.cut_after)
 
     def on_request_head(self, x: Exchange) -> Answer | Coroutine[Any, Any, Answer | None] | None:
         if not self._hits(x):
@@ -108,8 +130,8 @@ class FaultInjection:
         config = self._config
         x.fault = self._name
         self._injected(1)
-        if config.cut_after is not None:
-            x.note(self, config.cut_after)
+        if self._shape is not None:
+            x.shape = self._shape
         if config.delay is not None:
             return self._after(config.delay)
         return self._abort()
@@ -135,6 +157,8 @@ class FaultInjection:
         return self._abort()
 
     def _abort(self) -> Answer | None:
+        if self._config.reset:
+            return Answer(0, reset=True)
         if self._config.abort is None:
             return None
         status = self._config.abort
@@ -145,19 +169,6 @@ class FaultInjection:
 
     def _ended(self) -> None:
         self._running -= 1
-
-    # -- cutting ----------------------------------------------------------------------------------------------------
-
-    def wants_chunks(self, x: Exchange) -> bool:
-        return x.noted(self) is not None
-
-    def on_response_chunk(self, x: Exchange, chunk: bytes, last: bool) -> bytes:
-        """Let through what is left, then break off: never a clean end (S6.5)."""
-        left: int = x.noted(self)
-        if left <= 0 or (last and len(chunk) > left):
-            raise Fault("bad_upstream", "The answer was cut on purpose.", reason="reset", side=GATEWAY)
-        x.note(self, left - len(chunk))
-        return chunk[:left]
 
 
 def _problem(status: int) -> bytes:

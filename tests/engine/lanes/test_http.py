@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from conversation import House, Side, route, settle, upstream
 
+from fakes import FakeTools
 from tidegate.engine.lanes.http import is_stream
 from tidegate.exchange.exchange import Exchange
+from tidegate.exchange.fault import Fault
 from tidegate.exchange.head import Answer, ResponseHead
 from tidegate.exchange.identity import Identity
+from tidegate.filters.compress import Compress, Config
 from tidegate.ports.plan import ArmPlan, FallbackPlan, HookPlan, LimitsPlan, RetryPlan, SplitPlan, TimeoutsPlan
 
 GET = "GET /a HTTP/1.1\r\nHost: gw\r\n\r\n"
@@ -51,7 +54,9 @@ def test_another_upstream_stands_in_and_if_it_fails_too_the_first_error_counts_s
         client.says("POST /a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi")
         await settle()
         if fails:
-            assert client.hears().startswith(b"HTTP/1.1 503 ")
+            heard = client.hears()
+            assert heard.startswith(b"HTTP/1.1 503 ") and b"x-tidegate-fallback" not in heard
+            assert (house.record.fallback, house.record.reason) == ("", "connect_failed")
             return
         assert house.upstreams[0].hears().endswith(b"\r\n\r\nhi")
         house.upstreams[0].says(OK)
@@ -155,6 +160,94 @@ def test_hooks_see_head_chunks_and_whole_bodies() -> None:
     scene(chunks, of_route={"on_response_head": (head_hook,), "on_response_chunk": ((upper, None),)})
     hook = HookPlan(lambda x, head, body: body.upper(), "upper")
     scene(whole, of_route={"on_response_body": ((hook, None),)})
+
+
+def whole_answer(body: bytes, *fields: str) -> bytes:
+    lines = "".join(f"{field}\r\n" for field in fields)
+    return f"HTTP/1.1 200 OK\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def test_an_answer_that_one_filter_held_is_compressed_by_the_next_s20_1() -> None:
+    compress = Compress(Config(), FakeTools())
+
+    async def play(house: House, client: Side) -> None:
+        client.says(GET.replace("\r\n\r\n", "\r\nAccept-Encoding: gzip\r\n\r\n"))
+        await settle()
+        house.upstreams[0].says(whole_answer(b"tide" * 500, "content-type: text/plain"))
+        head, _, body = client.hears().partition(b"\r\n\r\n")
+        assert b"\r\ncontent-encoding: gzip" in head and f"\r\ncontent-length: {len(body)}".encode() in head
+        assert gzip.decompress(body) == b"TIDE" * 500
+
+    hook = HookPlan(lambda x, head, body: body.upper(), "upper")
+    filters = {
+        "on_response_head": (compress.on_response_head,),
+        "on_response_body": ((hook, None),),
+        "on_response_chunk": ((compress.on_response_chunk, compress.wants_chunks),),
+    }
+    scene(play, of_route=filters)
+
+
+def test_what_is_held_is_decoded_by_the_upstreams_own_coding_whatever_hooks_say_s20_3() -> None:
+    def hide(x: Exchange, head: ResponseHead) -> None:
+        head.remove("content-encoding")
+
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        house.upstreams[0].says(whole_answer(gzip.compress(b"abc"), "content-encoding: gzip"))
+        assert client.hears().endswith(b"\r\n\r\nABC")
+
+    hook = HookPlan(lambda x, head, body: body.upper(), "upper")
+    scene(play, of_route={"on_response_head": (hide,), "on_response_body": ((hook, None),)})
+
+
+def fails_on(word: bytes, error: Exception) -> Any:
+    def hook(x: Exchange, chunk: bytes, last: bool) -> bytes:
+        if (last and word == b"end") or chunk == word:
+            raise error
+        return chunk
+
+    return {"on_response_chunk": ((hook, None),)}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(Fault("bad_upstream", "No."), b"502", "bad_upstream"), (KeyError("x"), b"503", "upstream_unavailable")],
+)
+@pytest.mark.parametrize("word", [b"ab", b"end"])
+def test_a_chunk_hook_that_breaks_on_a_whole_answer_gives_a_problem_s6_5(
+    word: bytes, error: Exception, status: bytes, code: str
+) -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        house.upstreams[0].says(whole_answer(b"ab"))
+        assert client.hears()[9:12] == status
+        assert (house.record.code, house.record.end) == (code, "complete")
+        house.defects.clear()
+
+    scene(play, of_route=fails_on(word, error))
+
+
+@pytest.mark.parametrize("error", [Fault("bad_upstream", "No."), KeyError("x")])
+@pytest.mark.parametrize("word", [b"ab", b"cd", b"end"])
+def test_a_chunk_hook_that_breaks_inside_an_answer_cuts_the_client_off_s6_5(word: bytes, error: Exception) -> None:
+    async def play(house: House, client: Side) -> None:
+        client.says(GET)
+        await settle()
+        up = house.upstreams[0]
+        up.says("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n")
+        if word != b"ab":
+            up.says("2\r\ncd\r\n")
+        if word == b"end":
+            up.says("0\r\n\r\n")
+        assert not client.hears().endswith(b"0\r\n\r\n")
+        assert client.transport.aborted and up.transport.aborted
+        assert (house.record.end, house.record.status) == ("cut", 200)
+        assert house.defects == ([error] if isinstance(error, KeyError) else [])
+        house.defects.clear()
+
+    scene(play, of_route=fails_on(word, error))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from tidegate.engine.lanes.respond import send_answer
+from tidegate.engine.lanes.shaped import send_shaped
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.sides import ClientSide
@@ -54,18 +55,22 @@ async def serve_or_fall_back(
         fallback = find_fallback(runtime.upstreams.get(name) or runtime.removed[name], fault)
         if fallback is None:
             raise
+        if fallback.answer is None and body is not None and not body.keeping:
+            raise
         x.fallback = fault.reason or fault.code
-        x.add_answer_field("x-tidegate-fallback", x.fallback)
+        field = ("x-tidegate-fallback", x.fallback)
+        x.add_answer_field(*field)
         if fallback.answer is not None:
             send_answer(client, x, route, fallback.answer)
             return
-        if body is not None and not body.keeping:
-            raise
         first = fault
     # not inside the handler: compiled code that waits in one never lets go of its exception
     try:
         await serve_from(runtime, client, route, x, body, fallback.upstream)
     except Fault:
+        x.fallback = ""
+        if x.answer_fields is not None and field in x.answer_fields:
+            x.answer_fields.remove(field)
         raise first from None  # S13.8: the fallback failed too, the first error counts
 
 
@@ -171,7 +176,7 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
         x.first_byte_at = reached.at
         if head.body_length == NO_BODY and (x.method == "HEAD" or head.status == 304):
             head.body_length = announced_length(head.fields)
-        if not (route.on_response_head or route.on_response_body or route.on_response_chunk or x.debug):
+        if not (route.on_response_head or route.on_response_body or route.on_response_chunk or x.debug or x.shape):
             # Nobody looks at the fields: what the upstream sent travels as one piece of text.
             text, head.dated = response_text(head)
             if x.answer_fields is not None:
@@ -181,9 +186,10 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
             if connection.ended and not connection.trailers:
                 client.send_whole(x, head, connection.taken())
             else:
-                await send_on(client, route, x, reached, None)
+                await send_on(runtime, client, route, x, reached, None)
             kind = ""
             return
+        coding = head.get("content-encoding") or ""
         head.fields = response_fields(head.fields)
         if x.answer_fields is not None:
             head.fields.extend(x.answer_fields)
@@ -193,7 +199,7 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
                 kind = ""
                 send_answer(client, x, None, verdict)
                 return
-        if route.on_response_body and await gathered(runtime, client, route, x, reached):
+        if route.on_response_body and await gathered(runtime, client, route, x, reached, coding):
             kind = ""
             return
         head.fields.append(("x-request-id", x.request_id))
@@ -201,7 +207,7 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
             head.fields.append(("server-timing", server_timing(x, reached)))
         x.status = head.status
         transform = chunk_hooks(route, x) if route.on_response_chunk else None
-        await send_on(client, route, x, reached, transform)
+        await send_on(runtime, client, route, x, reached, transform)
         kind = ""
     except Fault as fault:
         kind = "gateway" if fault.side == "upstream" else ""
@@ -214,16 +220,30 @@ async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exch
         reached.done(runtime.clock(), kind)
 
 
-async def send_on(client: ClientSide, route: RoutePlan, x: Exchange, reached: Reached, transform: Any) -> None:
+async def send_on(
+    runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, reached: Reached, transform: Any
+) -> None:
     """The head, then the body: at once when it has come whole, through the relay otherwise."""
     connection = reached.connection
-    if connection.ended and transform is None and not connection.trailers:
-        client.send_whole(x, reached.head, connection.taken())
+    if connection.ended and not connection.trailers and x.shape is None:
+        client.send_whole(x, reached.head, remade(x, reached.head, transform, connection.taken()))
         return
     timeouts = route.timeouts or reached.upstream.plan.timeouts
-    client.watch_idle(timeouts.idle, timeouts.total, not is_stream(reached.head))
+    client.watch_idle(timeouts.idle, timeouts.total, x.shape is None and not is_stream(reached.head))
+    if x.shape is not None:
+        await send_shaped(runtime, client, x, reached.head, connection, transform)
+        return
     client.send_head(x, reached.head, connection, transform)
     await connection.relay(client)
+
+
+def remade(x: Exchange, head: ResponseHead, transform: Any, body: bytes) -> bytes:
+    """A whole *body* after the chunk hooks, while a problem can still be answered: our head is not out."""
+    if transform is None or x.method == "HEAD" or head.status in (204, 304):
+        return body
+    first: bytes = transform(body, False) if body else b""
+    last: bytes = transform(b"", True)
+    return first + last
 
 
 def is_stream(head: ResponseHead) -> bool:
@@ -235,9 +255,10 @@ def is_stream(head: ResponseHead) -> bool:
 
 
 async def gathered(
-    runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, reached: Reached
-) -> bool:  # fmt: skip
-    """If some hook must see the whole answer: hold it, show it, send it. False when none wants this one."""
+    runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, reached: Reached, coding: str
+) -> bool:
+    """If some hook must see the whole answer: hold it, show it, send it. False when none wants this one. *coding*: the
+    upstream's own, whatever hooks have made of the head since."""
     head = reached.head
     hooks = [hook for hook, wants in route.on_response_body if wants is None or wants(x, head)]
     if not hooks:
@@ -248,7 +269,6 @@ async def gathered(
     gatherer = Gatherer(reached.connection, limit)
     await reached.connection.relay(gatherer)
     body = gatherer.body()
-    coding = head.get("content-encoding")
     seen = decode_answer(coding, body, limit) if coding and x.method != "HEAD" else body
     original = seen
     for hook in hooks:
@@ -263,9 +283,15 @@ async def gathered(
     if seen is not original:
         head.remove("content-encoding")
         body = seen
+    if x.method != "HEAD" and head.status != 304:
+        head.body_length = len(body)
     head.fields.append(("x-request-id", x.request_id))
     x.status = head.status
-    client.send_whole(x, head, body)
+    transform = chunk_hooks(route, x) if route.on_response_chunk else None
+    if x.shape is None:
+        client.send_whole(x, head, remade(x, head, transform, body))
+    else:
+        await send_shaped(runtime, client, x, head, reached.connection, transform, body)
     return True
 
 

@@ -31,7 +31,11 @@ def respond_head(route: RoutePlan | None, x: Exchange, answer: Answer) -> Respon
 
 
 def send_answer(client: ClientSide, x: Exchange, route: RoutePlan | None, answer: Answer) -> None:
-    """Send *answer* whole."""
+    """Send *answer* whole, or break the connection off where that is the answer."""
+    if answer.reset:
+        x.end = "cut"
+        client.cut()
+        return
     if answer.close:
         client.close_after(True)
     client.send_whole(x, respond_head(route, x, answer), answer.body)

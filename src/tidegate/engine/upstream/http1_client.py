@@ -87,7 +87,7 @@ class Http1Client(Side):
         self.trailers: Fields = []
         self.head_wait: Wait | None = None
         self.end_wait: Wait | None = None
-        self.fault: Fault | None = None
+        self.fault: Exception | None = None
         self.sink: Side | None = None
         self.client: ClientSide | None = None
         self.body: RequestBody | None = None
@@ -267,7 +267,10 @@ class Http1Client(Side):
     def _piece(self, piece: bytes) -> None:
         sink = self.sink
         if sink is not None:
-            sink.take_chunk(piece)
+            try:
+                sink.take_chunk(piece)
+            except Exception as error:  # a hook on the answer's way refused, or broke: the journey has to hear of it
+                self.fail(error)
             return
         self.pieces.append(piece)
         self.held += len(piece)
@@ -279,9 +282,14 @@ class Http1Client(Side):
         self.state = ENDED
         self.decoder = None
         self.trailers = trailers
-        if self.sink is not None:
-            self.sink.take_end(trailers)
+        sink = self.sink
+        if sink is not None:
             self.sink = None
+            try:
+                sink.take_end(trailers)
+            except Exception as error:
+                self.fail(error)
+                return
         wait = self.end_wait
         if wait is not None:
             self.end_wait = None
@@ -291,6 +299,8 @@ class Http1Client(Side):
         """Send the answer body to *sink*, what has come already first; the wait ends with the body, or fails."""
         wait = Wait(self.steps)
         wait.withdraw = self.close
+        if self.paused:
+            self.resume_source()  # first, for the sink may pause it again
         for piece in self.pieces:
             sink.take_chunk(piece)
         self.pieces = []
@@ -303,8 +313,6 @@ class Http1Client(Side):
         else:
             self.sink = sink
             self.end_wait = wait
-            if self.paused:
-                self.resume_source()
         return wait
 
     def taken(self) -> bytes:
@@ -399,8 +407,9 @@ class Http1Client(Side):
             )  # fmt: skip
         self._let_go()
 
-    def fail(self, fault: Fault) -> None:
-        """The upstream broke a rule or its time is over: nobody uses this connection again (S2.15)."""
+    def fail(self, fault: Exception) -> None:
+        """The upstream broke a rule, its time is over or its answer cannot be used: nobody uses this connection again
+        (S2.15). Whoever waits for it gets *fault*."""
         if self.state == CLOSED:
             return
         self.state = CLOSED
@@ -409,7 +418,7 @@ class Http1Client(Side):
         self._tell(fault)
         self._let_go()
 
-    def _tell(self, fault: Fault) -> None:
+    def _tell(self, fault: Exception) -> None:
         self.fault = fault
         head_wait, end_wait = self.head_wait, self.end_wait
         self.head_wait = None

@@ -22,6 +22,7 @@ from tidegate.engine.steps import Steps
 from tidegate.exchange.fault import Fault
 from tidegate.exchange.head import Fields
 from tidegate.ports.authority import Limits
+from tidegate.ports.books import Books
 from tidegate.ports.consumers import Consumers, KeySets
 
 WAITING: Final = 64
@@ -66,6 +67,8 @@ class EngineTools:
         """name → ``engine.upstream.upstream.Upstream``, filled by the engine."""
         self.copies: Callable[[str, str, str, Fields, bytes, float], bool] | None = None
         """Set by the engine: sends a mirrored request."""
+        self.books: Books | None = None
+        """Set by the worker: the ledger and the budgets of model calls. None: nothing is booked."""
         self.want_addresses: Callable[[str], None] = _nobody
         """Set by the worker: asks for the addresses of this upstream to be looked up again (S16.7)."""
         self.faults_allowed = False

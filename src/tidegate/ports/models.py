@@ -219,6 +219,9 @@ class CallerPlan:
     regions: tuple[str, ...] = ()
     surfaces: tuple[str, ...] | None = None
     tags: tuple[str, ...] = ()
+    tenant_models: tuple[str, ...] | None = None
+    """What its tenant can see, patterns too; None: everything. What is not seen is 404 to it, what ``models`` denies is
+    403 (LLM 9)."""
 
 
 @dataclass(frozen=True, slots=True)

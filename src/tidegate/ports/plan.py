@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.head import Answer
 from tidegate.ports.balancer import Balancer
+from tidegate.ports.models import LlmPlan, ModelsPlan
 from tidegate.ports.sink import Sink
 
 
@@ -279,7 +280,7 @@ class HookPlan:
 class RoutePlan:
     """One route, everything on it decided. Hooks are tuples of bound methods picked at build time.
 
-    ``lane``   ``http`` (upstream or split), ``respond``, ``redirect``
+    ``lane``   ``http`` (upstream or split), ``llm``, ``respond``, ``redirect``
     ``open``   no authentication filter: anyone may call (S7.1)
     ``wants_chunks`` / ``wants_body`` hold, for each filter with such a hook, its optional asking method or None
     """
@@ -317,6 +318,8 @@ class RoutePlan:
     identity_fields: tuple[tuple[str, str], ...] = ()
     """S7.6: (field to set upstream, ``consumer`` | ``tenant`` | ``claim:NAME``)."""
     log_query: tuple[str, ...] = ()
+    llm: LlmPlan | None = None
+    """With ``lane`` ``llm``. ``timeouts`` is then always set (``request`` 600 s by default, what official SDKs wait)."""
 
 
 class Router(Protocol):
@@ -386,5 +389,7 @@ class Plan:
     drain_accept: float = 5.0
     drain_finish: float = 20.0
     debug_scope: str = "debug"
+    models: ModelsPlan | None = None
+    """None where no route has an ``llm``."""
     faults_allowed: bool = False
     """S25.2: the operator's ``faults: {allow: true}``."""

@@ -34,6 +34,8 @@ class Runtime:
         self.wheel = tools.wheel
         self.metrics = tools.metrics
         self.random = tools.random
+        self.books = tools.books
+        """Where model calls are paid; None where nobody keeps books."""
         self.upstreams = tools.upstreams
         self.removed: dict[str, Any] = {}
         """Upstreams a reload took away, for exchanges that began before it (S23.1)."""

@@ -68,6 +68,7 @@ class Voice(msgspec.Struct, frozen=True):
     emulate     structured output may be had by a forced tool (LLM 5.5)
     usage_chunk ``ask``: usage comes only when asked; ``always``; ``never``: the member is refused
     thinking_style  "": as the dialect's newest models; else a word its writer knows (``budget``, ``level``)
+    id_size     tool call ids are exactly so many letters and digits (Mistral: 9); 0: the dialect's own limit
     """
 
     vendor: str = ""
@@ -83,6 +84,7 @@ class Voice(msgspec.Struct, frozen=True):
     emulate: bool = False
     usage_chunk: Literal["ask", "always", "never"] = "ask"
     thinking_style: str = ""
+    id_size: int = 0
 
 
 class Outgoing(msgspec.Struct, frozen=True):

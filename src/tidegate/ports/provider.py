@@ -107,6 +107,7 @@ class Preset:
     lacks: ClassVar[tuple[str, ...]] = ()
     thinking: ClassVar[Effort | None] = None
     thinking_style: ClassVar[str] = ""
+    id_size: ClassVar[int] = 0
     usage: ClassVar[dict[str, str]] = {}
     usage_chunk: ClassVar[Literal["ask", "always", "never"]] = "ask"
     version: ClassVar[str] = ""

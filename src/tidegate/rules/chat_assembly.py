@@ -1,0 +1,156 @@
+"""A whole answer out of its deltas, and deltas out of a whole answer."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from tidegate.exchange.chat import (
+    END,
+    Audio,
+    ChatAnswer,
+    ChatDelta,
+    Choice,
+    Citation,
+    Cite,
+    Cited,
+    Close,
+    Image,
+    Open,
+    Part,
+    PartKind,
+    Piece,
+    Refusal,
+    SealedThought,
+    Sign,
+    Start,
+    Stop,
+    Stopped,
+    Text,
+    Thought,
+    ToolCall,
+    Usage,
+    Used,
+)
+from tidegate.rules.usage_merge import largest
+
+
+class _Growing:
+    """One part while it grows."""
+
+    def __init__(self, head: Part) -> None:
+        self.head = head
+        self.pieces: list[str] = []
+        self.signature = b""
+        self.citations: list[Citation] = []
+
+
+class Assembler:
+    """Takes deltas that keep the order law; knows the answer so far at any time. Pings and failures change nothing."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.model = ""
+        self.created = 0
+        self.usage: Usage | None = None
+        self.parts: dict[int, list[_Growing]] = {}
+        self.stops: dict[int, tuple[Stop, str]] = {}
+
+    def take(self, delta: ChatDelta) -> None:
+        if isinstance(delta, Piece):
+            self.parts[delta.choice][delta.part].pieces.append(delta.text)
+        elif isinstance(delta, Open):
+            self.parts.setdefault(delta.choice, []).append(_Growing(delta.head))
+        elif isinstance(delta, Sign):
+            self.parts[delta.choice][delta.part].signature = delta.signature
+        elif isinstance(delta, Cite):
+            self.parts[delta.choice][delta.part].citations.append(delta.citation)
+        elif isinstance(delta, Stopped):
+            self.parts.setdefault(delta.choice, [])
+            self.stops[delta.choice] = (delta.stop, delta.stop_sequence)
+        elif isinstance(delta, Used):
+            self.usage = largest(self.usage, delta.usage)
+        elif isinstance(delta, Start):
+            self.id, self.model, self.created = delta.id, delta.model, delta.created
+            if delta.usage is not None:
+                self.usage = largest(self.usage, delta.usage)
+
+    def answer(self) -> ChatAnswer:
+        choices = []
+        for index in sorted(self.parts):
+            stop, sequence = self.stops.get(index, ("stop", ""))
+            parts = tuple([_whole(part) for part in self.parts[index]])
+            choices.append(Choice(index=index, parts=parts, stop=stop, stop_sequence=sequence))
+        return ChatAnswer(
+            id=self.id, model=self.model, created=self.created, choices=tuple(choices), usage=self.usage,
+            tier=self.usage.tier if self.usage is not None else "",
+        )  # fmt: skip
+
+
+def _whole(grown: _Growing) -> Part:
+    head = grown.head
+    text = "".join(grown.pieces)
+    if isinstance(head, Text):
+        if grown.citations:
+            return Cited(text=head.text + text, citations=tuple(grown.citations), extra=head.extra)
+        return replace(head, text=head.text + text)
+    if isinstance(head, Refusal):
+        return replace(head, text=head.text + text)
+    if isinstance(head, Thought):
+        return replace(head, text=head.text + text, signature=grown.signature or head.signature)
+    if isinstance(head, ToolCall):
+        arguments = text or (head.arguments if head.arguments else "{}")
+        return replace(head, arguments=arguments, signature=grown.signature or head.signature)
+    if isinstance(head, (Image, Audio)):
+        return replace(head, data=head.data + text.encode("latin-1", "replace"))
+    if isinstance(head, SealedThought):
+        return replace(head, data=head.data + text.encode())
+    return head
+
+
+def deltas_of(answer: ChatAnswer) -> list[ChatDelta]:
+    """*answer* as if it had come in a stream, each part in one piece."""
+    deltas: list[ChatDelta] = [Start(id=answer.id, model=answer.model, created=answer.created)]
+    for choice in answer.choices:
+        for number, part in enumerate(choice.parts):
+            deltas += _part_deltas(choice.index, number, part)
+        deltas.append(Stopped(choice.index, choice.stop, choice.stop_sequence))
+    if answer.usage is not None:
+        deltas.append(Used(answer.usage))
+    deltas.append(END)
+    return deltas
+
+
+def _part_deltas(choice: int, number: int, part: Part) -> list[ChatDelta]:
+    kind: PartKind
+    text = ""
+    signature = b""
+    citations: tuple[Citation, ...] = ()
+    head: Part = part
+    if isinstance(part, Text):
+        kind, text, head = "text", part.text, replace(part, text="", raw=b"")
+    elif isinstance(part, Cited):
+        kind, text, head, citations = "text", part.text, Text(text="", extra=part.extra), part.citations
+    elif isinstance(part, Refusal):
+        kind, text, head = "refusal", part.text, replace(part, text="", raw=b"")
+    elif isinstance(part, Thought):
+        kind, text, signature = "thought", part.text, part.signature
+        head = replace(part, text="", signature=b"", raw=b"")
+    elif isinstance(part, ToolCall):
+        kind, text, signature = "tool_call", part.arguments, part.signature
+        head = replace(part, arguments="", signature=b"", raw=b"")
+    elif isinstance(part, SealedThought):
+        kind = "sealed_thought"
+    elif isinstance(part, Image):
+        kind = "image"
+    elif isinstance(part, Audio):
+        kind = "audio"
+    else:
+        kind = "opaque"
+    deltas: list[ChatDelta] = [Open(choice, number, kind, head)]
+    if text:
+        deltas.append(Piece(choice, number, text))
+    if signature:
+        deltas.append(Sign(choice, number, signature))
+    deltas += [Cite(choice, number, citation) for citation in citations]
+    deltas.append(Close(choice, number))
+    return deltas

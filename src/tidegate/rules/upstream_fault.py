@@ -1,0 +1,157 @@
+"""What a model provider's refusal means for us: one table for every vendor (LLM 5.11).
+
+Vendors agree on little: the status, a few words in ``type``, ``code`` or ``status``, and a sentence. The words are
+matched, never the sentence alone, save where a vendor tells a full purse from an empty one in prose only.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from tidegate.exchange.fault import IF_IDEMPOTENT, NEVER, UPSTREAM, Fault
+
+LONGEST_QUOTA_DELAY: Final = 600.0
+"""Seconds: a longer wait than this is an empty purse, not a rate."""
+
+_QUOTA: Final = re.compile(
+    r"insufficient_quota|credit_balance_exhausted|\w*_spend_limit_\w*|\w*_usage_limit_\w*|billing_hard_limit\w*"
+    r"|insufficient_balance|payment_required"
+).search
+_POOR: Final = re.compile(r"credit balance is too low|insufficient balance|exceeded your current quota").search
+_TOO_LONG: Final = re.compile(
+    r"context_length_exceeded|context_window_exceeded|string_above_max_length|request_too_large|exceed_context_size\w*"
+).search
+_TOO_LONG_SAID: Final = re.compile(
+    r"prompt is too long|maximum context length|context window|input is too long|too many (?:input )?tokens"
+    r"|exceeds the maximum number of tokens|input token count.{0,40}exceeds"
+).search
+_POLICY: Final = re.compile(
+    r"content_policy_violation|content_filter|responsibleaipolicyviolation|prohibited_content|safety_violation|policy"
+).search
+_OVERLOADED: Final = re.compile(
+    r"overloaded\w*|slow_down|modelnotready\w*|engine_overloaded|serviceunavailable\w*"
+).search
+_THROTTLED: Final = re.compile(r"throttling\w*|rate_limit\w*|too_many_requests|resource_exhausted").search
+_SECRETS: Final = re.compile(
+    r"\b(?:sk|pk|rk|org|proj|acct|key|gsk|xai|AIza|AKIA|ASIA)[-_A-Za-z0-9]{8,}\*{0,64}[-_A-Za-z0-9]{0,16}"
+    r"|\b[0-9]{12}\b|arn:[^\s,\"']+|https?://[^\s\"']+|\b(?:[a-z0-9-]+\.)+(?:com|net|io|ai|org|dev|internal|local)\b"
+    r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b",
+    re.IGNORECASE,
+).sub
+
+DETAIL_SIZE: Final = 1000
+"""Characters of a vendor's sentence that reach a client."""
+
+
+def upstream_fault(
+    status: int, words: str, message: str, fields: dict[str, str], now: float, delay: float = 0.0
+) -> Fault:
+    """The fault of an upstream's answer.
+
+    words    its type, code and status tokens, lower case, blank-separated
+    message  its sentence; passed on, with secrets struck out, only where the client can act on it
+    fields   its response fields, lower-case names: the delay stands there
+    now      seconds since the epoch
+    delay    a delay in seconds that stood in the body (Gemini's RetryInfo), 0.0 for none
+
+    ``retry`` is ``IF_IDEMPOTENT`` where another target may be tried, ``NEVER`` where it cannot help anybody.
+    """
+    lower = message.lower()
+    wait = delay or told_delay(fields, now)
+    if (
+        status == 402
+        or _QUOTA(words)
+        or (status in (400, 403, 429) and _POOR(lower))
+        or (status == 429 and wait > LONGEST_QUOTA_DELAY)
+    ):
+        return _fault("bad_upstream", "The provider's account cannot pay.", "upstream_quota")
+    if status in (401, 403) and not _POLICY(words):
+        return _fault("bad_upstream", "The provider refused our credential.", "upstream_auth")
+    if status == 529 or _OVERLOADED(words):
+        return _fault("overloaded", "The provider is overloaded.", "upstream_overloaded", wait)
+    if status == 429 or (status == 400 and _THROTTLED(words)):
+        return _fault("rate_limited", "The provider limits the rate.", "upstream_rate", wait)
+    if status == 503:
+        return _fault("overloaded", "The provider is not available.", "upstream_overloaded", wait)
+    if status in (400, 413, 422) and (_TOO_LONG(words) or _TOO_LONG_SAID(lower) or status == 413):
+        return _fault("context_length", public(message), "", retry=NEVER)
+    if _POLICY(words) and 400 <= status < 500:
+        return _fault("content_policy", public(message), "", retry=NEVER)
+    if status in (408, 504):
+        return _fault("upstream_timeout", "The provider took too long.", "upstream_timeout")
+    if status == 404:
+        return _fault("model_not_found", public(message), "upstream_unknown_model")
+    if 400 <= status < 500 and status not in (409, 424, 425):
+        return _fault("invalid_request", public(message), "", retry=NEVER)
+    return _fault("bad_upstream", "The provider failed.", "upstream_error", wait)
+
+
+def _fault(code: str, detail: str, reason: str, wait: float = 0.0, retry: int = IF_IDEMPOTENT) -> Fault:
+    return Fault(code, detail, reason=reason, side=UPSTREAM, retry=retry, retry_after=wait)
+
+
+def public(message: str) -> str:
+    """*message* without keys, account numbers, addresses and hosts, bounded."""
+    return _SECRETS("***", message[: 4 * DETAIL_SIZE])[:DETAIL_SIZE]
+
+
+def told_delay(fields: dict[str, str], now: float) -> float:
+    """Seconds the upstream asks to wait: ``retry-after-ms``, ``Retry-After`` (seconds or a date), then the soonest of
+    the ``*-ratelimit-reset*`` fields; the first that can be read, 0.0 when none can."""
+    value = _seconds(fields.get("retry-after-ms", ""))
+    if value >= 0:
+        return value / 1000
+    text = fields.get("retry-after", "")
+    value = _seconds(text)
+    if value >= 0:
+        return value
+    value = _date(text, now)
+    if value >= 0:
+        return value
+    resets = [
+        seconds
+        for name, text in fields.items()
+        if "ratelimit-reset" in name or (name.startswith("anthropic-ratelimit-") and name.endswith("-reset"))
+        if (seconds := _reset(text, now)) > 0
+    ]
+    return min(resets, default=0.0)
+
+
+def _seconds(text: str) -> float:
+    text = text.strip().removesuffix("s")
+    if len(text) > 16 or not re.fullmatch(r"\d+(?:\.\d*)?", text):
+        return -1.0
+    return float(text)
+
+
+def _date(text: str, now: float) -> float:
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return -1.0
+
+
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])").findall
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _reset(text: str, now: float) -> float:
+    """``1m30s``, ``120``, a moment in seconds since the epoch, or an RFC 3339 time."""
+    text = text.strip()[:64]
+    value = _seconds(text)
+    if value >= 0:
+        return value - now if value > 1e9 else value
+    spans = _SPAN(text)
+    if spans and "".join(number + unit for number, unit in spans) == text:
+        return sum(float(number) * _UNITS[unit] for number, unit in spans)
+    return _moment(text, now)
+
+
+def _moment(text: str, now: float) -> float:
+    try:
+        return max(0.0, datetime.fromisoformat(text).timestamp() - now)
+    except ValueError:
+        return -1.0

@@ -23,7 +23,6 @@ from tidegate.exchange.fault import Fault
 from tidegate.exchange.head import Fields
 from tidegate.ports.authority import Limits
 from tidegate.ports.books import Books
-from tidegate.ports.books import Books
 from tidegate.ports.consumers import Consumers, KeySets
 
 WAITING: Final = 64
@@ -72,8 +71,6 @@ class EngineTools:
         """Set by the worker: the ledger and the budgets of model calls. None: nothing is booked."""
         self.want_addresses: Callable[[str], None] = _nobody
         """Set by the worker: asks for the addresses of this upstream to be looked up again (S16.7)."""
-        self.books: Books | None = None
-        """Set by the worker: where model calls are paid (LLM 10.1). None: nobody keeps books here (a trial, a test)."""
         self.faults_allowed = False
         self.pools: dict[str, ThreadPoolExecutor] = {}
         self.waiting: dict[str, int] = {}

@@ -393,5 +393,3 @@ class Plan:
     """None where no route has an ``llm``."""
     faults_allowed: bool = False
     """S25.2: the operator's ``faults: {allow: true}``."""
-    models: ModelsPlan | None = None
-    """None: no route has model surfaces."""

@@ -7,6 +7,7 @@ connections the engine opened, in order. A test reads as what each side says and
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ from tidegate.rules.match_route import RouteEntry, build
 
 
 class Socket:
-    """What a connection asks the kernel: the TCP state (1 is ESTABLISHED, 8 CLOSE_WAIT). It has no send queue."""
+    """What a connection asks the kernel: the TCP state (1 is ESTABLISHED, 8 CLOSE_WAIT), and the age of the last data
+    in ms. It has no send queue."""
 
     def __init__(self) -> None:
         self.state = 1
+        self.age = 0
 
     def getsockopt(self, level: int, name: int, size: int) -> bytes:
-        return bytes([self.state])
+        return (bytes([self.state]) + bytes(51) + self.age.to_bytes(4, sys.byteorder))[:size]
 
     def fileno(self) -> int:
         raise OSError

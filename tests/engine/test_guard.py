@@ -8,6 +8,7 @@ import pytest
 
 from tidegate.engine import guard as guard_module
 from tidegate.engine.guard import Guard, memory_limit, near, resident
+from tidegate.rules.overload_gate import CALM, SHEDDING, WATCHING, OverloadGate
 
 
 class Worker:
@@ -18,6 +19,17 @@ class Worker:
         self.pressed = False
         self.drowning = False
         self.shed_left = 0
+        self.gate = OverloadGate()
+        self.guarded = False
+        self.held: list[Any] = []
+        self.released: list[float] = []
+        self.logged: list[str] = []
+
+    def release_held(self, now: float) -> None:
+        self.released.append(now)
+
+    def log(self, level: str, event: str, **fields: Any) -> None:
+        self.logged.append(event)
 
 
 @pytest.fixture
@@ -116,6 +128,57 @@ def test_descriptors_press_at_90_percent_and_are_counted_only_where_it_may_be_tr
     worker.connections = set(range(26))
     looks(guard, worker, 1.0)
     assert worker.pressed
+
+
+def ticks(guard: Guard, worker: Any, *steps: float) -> None:
+    """Ticks that come *steps* seconds after one another."""
+    now = guard.ticked or 1000.0
+    if not guard.ticked:
+        guard.tick(now, worker)
+    for step in steps:
+        now += step
+        guard.tick(now, worker)
+
+
+def test_a_loop_that_stays_late_is_guarded_until_it_has_been_calm_for_a_second(worker: Any) -> None:
+    guard = Guard()
+    ticks(guard, worker, *[0.01] * 20)
+    assert (worker.guarded, worker.gate.state) == (False, CALM)
+    ticks(guard, worker, 0.1)
+    assert (worker.guarded, worker.gate.state, worker.logged) == (True, WATCHING, [])
+    ticks(guard, worker, 0.1, 0.1, 0.1)
+    assert (worker.guarded, worker.gate.state, worker.logged) == (True, SHEDDING, ["overload_begins"])
+    ticks(guard, worker, *[0.01] * 125)
+    assert (worker.guarded, worker.gate.state) == (False, CALM)
+    assert worker.logged == ["overload_begins", "overload_ends"]
+
+
+def test_one_stall_however_long_is_no_overload(worker: Any) -> None:
+    guard = Guard()
+    ticks(guard, worker, 0.01, 10.0, 0.01)
+    assert (worker.guarded, worker.gate.state, worker.logged) == (False, CALM, [])
+
+
+def test_who_was_held_is_asked_again_at_each_tick(worker: Any) -> None:
+    guard = Guard()
+    ticks(guard, worker, 0.01)
+    assert worker.released == []
+    worker.held.append(object())
+    ticks(guard, worker, 0.01)
+    assert worker.released == [guard.ticked]
+
+
+def test_a_worker_without_memory_is_guarded_however_calm_its_loop_is(
+    worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = Guard()
+    guard.memory_limit = 1000
+    monkeypatch.setattr(guard_module, "resident", lambda: 960)
+    looks(guard, worker, 0.1)
+    assert worker.guarded
+    monkeypatch.setattr(guard_module, "resident", lambda: 100)
+    looks(guard, worker, 0.1)
+    assert not worker.guarded
 
 
 def test_what_the_system_says_is_read() -> None:

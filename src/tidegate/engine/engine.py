@@ -9,7 +9,7 @@ from typing import Any, Final
 from tidegate.engine.clock import Timer
 from tidegate.engine.downstream.listener import Listener
 from tidegate.engine.figures import show_figures
-from tidegate.engine.guard import Guard
+from tidegate.engine.guard import TICK, Guard
 from tidegate.engine.lanes.copies import Copies
 from tidegate.engine.lanes.tunnel import GOING_AWAY
 from tidegate.engine.runtime import Runtime
@@ -19,7 +19,6 @@ from tidegate.engine.tools import EngineTools
 from tidegate.engine.upstream.upstream import Upstream
 from tidegate.ports.plan import Plan
 
-TICK: Final = 0.01
 SWEEP_EACH: Final = 1.0
 POOL_SWEEP_EACH: Final = 5.0
 ASK_EACH: Final = 0.1
@@ -144,6 +143,7 @@ class Engine:
         runtime = self.running()
         now = self.tools.clock()
         runtime.loop.call_later(TICK, self._tick)
+        self.guard.tick(now, runtime)
         runtime.wheel.tick(now)
         for upstream in runtime.upstreams.values():
             if upstream.admission.waiting:

@@ -26,7 +26,7 @@ def show_figures(metrics: Metrics, runtime: Runtime, listeners: dict[str, Listen
         return lambda: {(name,): read(upstream) for name, upstream in runtime.upstreams.items()}
 
     def shed() -> Series:
-        found: Series = {}
+        found: Series = {(str(level), "lag"): count for level, count in enumerate(runtime.gate.refused) if count}
         for upstream in runtime.upstreams.values():
             for (level, reason), count in upstream.admission.refused.items():
                 key = (str(level), reason)

@@ -1,6 +1,7 @@
 """The process guard: before a worker drowns it takes no more on (S22.9, RELIABILITY O2, O3).
 
-It refuses by *not accepting* first; what is in the house is served.
+It refuses by *not accepting* first; what is in the house is served. A loop that stays late turns requests away on the
+connections it has (``rules/overload_gate``).
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import resource
 from typing import Final
 
 from tidegate.engine.runtime import Runtime
+from tidegate.rules.overload_gate import CALM, LAG, SHEDDING
 
 EXPECTED: Final = 0.1
-LAG: Final = 0.05
+TICK: Final = 0.01
+"""Seconds between two ticks of the engine, which say how late its loop is."""
+
 MEMORY: Final = 0.92
 DROWNING: Final = 0.95
 SHED_EACH_LOOK: Final = 100
@@ -33,11 +37,27 @@ class Guard:
     def __init__(self) -> None:
         self.lags: list[float] = []
         self.last = 0.0
+        self.ticked = 0.0
         self.lag = 0.0
         self.looked = 0.0
         self.gave_back = 0.0
         self.full = False
         self.memory_limit = memory_limit()
+
+    def tick(self, now: float, runtime: Runtime) -> None:
+        """Each ``TICK``: how late is it? Lets in again whom the gate held."""
+        late = now - self.ticked - TICK if self.ticked else 0.0
+        self.ticked = now
+        gate = runtime.gate
+        before = gate.state
+        if before != CALM or late > LAG:
+            gate.tick(now, late)
+            runtime.guarded = runtime.drowning or gate.state != CALM
+            if (gate.state == SHEDDING) != (before == SHEDDING):
+                event = "overload_begins" if gate.state == SHEDDING else "overload_ends"
+                runtime.log("warning", event, lag=round(late, 3), rate=round(gate.rate))
+        if runtime.held:
+            runtime.release_held(now)
 
     def look(self, now: float, runtime: Runtime) -> None:
         """Each 100 ms: set ``runtime.pressed``."""
@@ -57,6 +77,7 @@ class Guard:
             give_memory_back()
             used = resident() / self.memory_limit
         runtime.drowning = used >= DROWNING
+        runtime.guarded = runtime.drowning or runtime.gate.state != CALM
         runtime.shed_left = SHED_EACH_LOOK
         runtime.pressed = self.full or used >= MEMORY or self.lag > LAG
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -9,14 +10,20 @@ from tidegate.engine.clock import HttpDate
 from tidegate.engine.segment import Row
 from tidegate.engine.tools import EngineTools
 from tidegate.exchange.exchange import Exchange
+from tidegate.exchange.fault import Fault
 from tidegate.ports.plan import Plan
 from tidegate.rules.forwarded import TrustedProxies
 from tidegate.rules.hop_headers import HopRules
+from tidegate.rules.overload_gate import OverloadGate
 from tidegate.rules.request_id import RequestIds
 from tidegate.wire.http1 import HeadLimits
 
 MEAN_EACH: Final = 0.005
 """Seconds between two looks at the other rows' connection counts."""
+
+
+NORMAL: Final = 2
+"""The level of a request that nobody gave one (S22.1)."""
 
 
 class Runtime:
@@ -62,6 +69,13 @@ class Runtime:
         self.drowning = False
         """Memory is at its end: requests get a canned 503 (S22.9)."""
         self.shed_left = 0
+        self.gate = OverloadGate()
+        self.late = Fault("overloaded", "The gateway is busy.", reason="lag", retry_after=1.0)
+        """What a request is refused with that the gate does not let in."""
+        self.guarded = False
+        """The gate or the want of memory has a say before a request begins: the one question asked when all is well."""
+        self.held: deque[Any] = deque()
+        """Connections with a request that the gate has neither let in nor refused yet."""
         self.mean = 0.0
         self.mean_at = 0.0
         self.take_plan(plan)
@@ -75,6 +89,8 @@ class Runtime:
             plan.name, via=plan.via, forwarded=plan.send_forwarded, identity=plan.identity_names
         )  # fmt: skip
         self.proxies = TrustedProxies(plan.trusted_proxies)
+        self.levelled = any(route.priority != NORMAL for route in plan.routes)
+        """Does any route ask for another level than the usual? If none does, the gate need not look for the route."""
         self.tools.faults_allowed = plan.faults_allowed
 
     def has_more_than_its_share(self) -> bool:
@@ -97,6 +113,12 @@ class Runtime:
             return False
         self.shed_left -= 1
         return True
+
+    def release_held(self, now: float) -> None:
+        """Ask the gate again about the ones that have waited longest."""
+        held = self.held
+        for _ in range(min(len(held), self.gate.room(now))):
+            held.popleft().let_go()
 
     def working(self, x: Exchange) -> None:
         """Leave a trace of what is worked on, for the supervisor, should this process die of it (S23.6)."""

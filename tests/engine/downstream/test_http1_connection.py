@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from conversation import House, Side, route, settle, upstream
 
+from tidegate.engine.downstream.turning_away import kept_refusal
 from tidegate.exchange.head import Answer
 from tidegate.ports.plan import HookPlan, LimitsPlan, RetryPlan, TimeoutsPlan
+from tidegate.rules.overload_gate import CALM, SHEDDING, OverloadGate
 
 GET = "GET /a HTTP/1.1\r\nHost: gw\r\n\r\n"
 OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+ECHOED = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n/a"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 NO = Answer(403, [], b"no")
 
@@ -605,7 +609,7 @@ def test_a_client_that_leaves_with_half_a_head_leaves_nothing() -> None:
 
 def test_a_drowning_worker_refuses_with_canned_bytes_at_a_bounded_rate_s22_9() -> None:
     async def play(house: House, client: Side) -> None:
-        house.runtime.drowning = True
+        house.runtime.drowning = house.runtime.guarded = True
         house.runtime.shed_left = 1
         client.says(GET)
         heard = client.hears()
@@ -616,3 +620,147 @@ def test_a_drowning_worker_refuses_with_canned_bytes_at_a_bounded_rate_s22_9() -
         assert house.connected == []
 
     scene(play)
+
+
+# -- a late loop (S22.9) -----------------------------------------------------------------------------------------------
+
+
+def hears(client: Side) -> bytes:
+    """What the client hears, without the fields that differ each time."""
+    return re.sub(rb"(x-request-id|date): [^\r]*\r\n", b"", client.hears())
+
+
+def shedding(house: House, tokens: float = 0.0) -> OverloadGate:
+    """The house's gate turns away whoever comes after *tokens* requests."""
+    runtime = house.runtime
+    runtime.guarded = True
+    gate = runtime.gate
+    gate.state = SHEDDING
+    gate.refilled = gate.window_began = gate.calm_since = house.now
+    gate.refusals = 80.0
+    gate.tokens = [tokens] * 4
+    return gate
+
+
+def test_a_late_worker_refuses_and_keeps_the_connection_s22_9() -> None:
+    async def play(house: House, client: Side) -> None:
+        gate = shedding(house)
+        client.says(GET)
+        heard = client.hears()
+        assert heard == kept_refusal(False)
+        assert heard.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: 1\r\n" in heard and b"close" not in heard
+        assert (gate.refused, house.connected) == ([0, 0, 1, 0], [])
+        record = house.record
+        assert (record.status, record.code, record.reason) == (503, "overloaded", "lag")
+        gate.tokens[2] = 1.0
+        client.says(GET)
+        assert hears(client) == ECHOED
+        assert gate.served == 1
+
+    scene(play, of_route=echoing())
+
+
+def test_pipelined_requests_are_refused_one_by_one_in_order_s22_9() -> None:
+    async def play(house: House, client: Side) -> None:
+        shedding(house, 1.0)
+        client.says(GET + "HEAD /a HTTP/1.1\r\nHost: gw\r\n\r\n" + GET)
+        assert hears(client) == ECHOED + kept_refusal(True) + kept_refusal(False)
+
+    scene(play, of_route=echoing())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POST /a HTTP/1.1\r\nHost: gw\r\nContent-Length: 5\r\n\r\nhello",
+        "POST /a HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 3, 6])
+def test_the_body_of_what_was_refused_is_no_request_s22_9(text: str, cut: int) -> None:
+    async def play(house: House, client: Side) -> None:
+        gate = shedding(house)
+        client.says(text[: len(text) - cut])
+        if cut:
+            client.says(text[len(text) - cut :])
+        assert client.hears() == kept_refusal(False)
+        gate.tokens[2] = 1.0
+        client.says(GET)
+        assert hears(client) == ECHOED
+
+    scene(play, of_route=echoing())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /a HTTP/1.0\r\nHost: gw\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: gw\r\nContent-Length: 5000000\r\n\r\n",
+    ],
+)
+def test_where_the_next_request_could_not_be_told_the_connection_closes_s22_9(text: str) -> None:
+    async def play(house: House, client: Side) -> None:
+        shedding(house)
+        client.says(text)
+        heard = client.hears()
+        assert heard.startswith(b"HTTP/1.1 503 ") and b"\r\nconnection: close\r\n" in heard
+        assert client.transport.ended
+
+    scene(play)
+
+
+def test_a_malformed_request_is_refused_for_what_it_is_s2() -> None:
+    async def play(house: House, client: Side) -> None:
+        shedding(house)
+        client.says("GET /a HTTP/1.1\r\nHost: gw\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert client.hears().startswith(b"HTTP/1.1 400 ")
+
+    scene(play)
+
+
+def test_what_waited_unread_for_too_long_is_refused_and_its_place_is_free_s22_9() -> None:
+    async def play(house: House, client: Side) -> None:
+        gate = shedding(house, 1.0)
+        client.transport.socket.age = 51
+        client.says(GET)
+        assert client.hears() == kept_refusal(False)
+        assert gate.tokens[2] == 1.0
+        client.transport.socket.age = 50
+        client.says(GET)
+        assert hears(client) == ECHOED
+
+    scene(play, of_route=echoing())
+
+
+def test_beyond_what_can_be_refused_requests_are_held_unread_s22_9() -> None:
+    async def play(house: House, client: Side) -> None:
+        gate = shedding(house)
+        gate.refusals = 0.0
+        client.says(GET)
+        assert (client.hears(), client.transport.reading, list(house.runtime.held)) == (b"", False, [client.protocol])
+        house.runtime.release_held(house.now)
+        assert client.hears() == b""
+        house.now += 0.001
+        house.runtime.release_held(house.now)
+        assert (client.hears(), client.transport.reading) == (kept_refusal(False), True)
+        assert not house.runtime.held
+
+    scene(play)
+
+
+def test_who_is_held_is_served_when_the_overload_is_over_and_forgotten_when_gone_s22_9() -> None:
+    async def play(house: House, client: Side) -> None:
+        gate = shedding(house)
+        gate.refusals = 0.0
+        other = house.client()
+        for side in (client, other):
+            side.says(GET)
+        other.leaves(ConnectionResetError())
+        gate.state = CALM
+        house.runtime.release_held(house.now)
+        assert (hears(client), other.hears()) == (ECHOED, b"")
+        assert not house.runtime.held
+
+    scene(play, of_route=echoing())

@@ -56,6 +56,7 @@ class Worker:
         self.plan = self
         self.limits = LimitsPlan()
         self.pressed = False
+        self.guarded = False
         self.share = False
         self.reading = False
         self.later: list[tuple[float, Callable[[], None]]] = []
@@ -109,6 +110,15 @@ def test_one_turn_takes_one_connection(worker: Any) -> None:
     one, sock = listening(worker, "192.0.2.1", "192.0.2.2")
     one._accept()
     assert (worker.started, one.open, len(sock.script)) == (1, 1, 1)
+
+
+def test_a_late_turn_takes_many_for_there_are_few_of_them_s22_9(worker: Any) -> None:
+    one, sock = listening(worker, *[f"192.0.2.{n}" for n in range(70)])
+    worker.guarded = True
+    one._accept()
+    assert (worker.started, one.open, len(sock.script)) == (64, 64, 6)
+    one._accept()
+    assert (one.open, len(sock.script)) == (70, 0)
 
 
 @pytest.mark.parametrize(("which", "delay"), [("share", 0.002), ("pressed", 0.05)])

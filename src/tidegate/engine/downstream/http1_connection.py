@@ -13,6 +13,7 @@ import termios
 from typing import Any, Final
 
 from tidegate.engine.clock import NEVER, Timer
+from tidegate.engine.downstream.turning_away import STALE, age_of, kept_refusal, level_of
 from tidegate.engine.journey import journey
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
@@ -23,6 +24,7 @@ from tidegate.exchange.fault import CLIENT, UPSTREAM, Fault
 from tidegate.exchange.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Fields, RequestHead, ResponseHead
 from tidegate.exchange.record import Record
 from tidegate.rules.hop_headers import response_fields
+from tidegate.rules.overload_gate import ADMIT, HOLD
 from tidegate.wire.http1 import (
     LAST_CHUNK,
     ChunkedDecoder,
@@ -79,6 +81,7 @@ class Http1Connection(ClientSide):
         self.requests = 0
         self.parsing = False
         self.paused = False
+        self.held = False
         self.full = False
         self.gone = False
         self.timer = Timer(self._on_timer)
@@ -125,6 +128,9 @@ class Http1Connection(ClientSide):
             if self.buffer:
                 data = self.buffer + data
                 self.buffer = b""
+                if self.held:
+                    self.buffer = data
+                    return
             self._read_heads(data)
         elif reading == BODY:
             self._read_body(data)
@@ -163,9 +169,12 @@ class Http1Connection(ClientSide):
                 except Fault as fault:
                     self._refuse(fault)
                     return
-                if runtime.drowning:
-                    self._shed()
-                    return
+                if runtime.guarded and not self._may_begin(head, data, end):
+                    if self.reading != HEAD or self.held:
+                        return
+                    data = self.buffer
+                    self.buffer = b""
+                    continue
                 self._begin(head, data[end:])
                 if self.reading != HEAD:
                     return
@@ -173,6 +182,66 @@ class Http1Connection(ClientSide):
                 self.buffer = b""
         finally:
             self.parsing = False
+
+    # -- the guard at the door (S22.9) ---------------------------------------------------------------------------------
+
+    def _may_begin(self, head: RequestHead, data: bytes, end: int) -> bool:
+        """The worker is late or out of memory. If the request at the start of *data* may not begin, it has been
+        refused, or is held with the rest of *data* until ``let_go``."""
+        runtime = self.runtime
+        if runtime.drowning:
+            self._shed()
+            return False
+        gate = runtime.gate
+        level = level_of(runtime, head, self.listener.plan.merge_slashes)
+        verdict = gate.judge(level, runtime.clock())
+        if verdict == ADMIT:
+            if age_of(self.transport) <= STALE:
+                return True
+            gate.came_too_late(level)
+        elif verdict == HOLD:
+            self.held = True
+            self.buffer = data
+            self.timer.when = NEVER
+            self.pause_source()
+            runtime.held.append(self)
+            return False
+        self._turn_away(head, data[end:])
+        return False
+
+    def _turn_away(self, head: RequestHead, rest: bytes) -> None:
+        """Refuse a request and keep its connection where its framing allows: a new one would cost more."""
+        runtime = self.runtime
+        fault = runtime.late
+        length = head.body_length
+        if (not head.keep_alive or head.expect_continue or head.upgrade or length > DRAIN_LIMIT
+                or head.version < 11 or runtime.draining):  # fmt: skip
+            self._refuse(fault)
+            return
+        self._note_refusal(fault)
+        self.requests += 1
+        self.transport.write(kept_refusal(head.method == "HEAD"))
+        if length == NO_BODY:
+            self._next(rest)
+            return
+        self.reading = DRAIN
+        self.decoder = ChunkedDecoder() if length == CHUNKED else None
+        self.remaining = length
+        self.drained = 0
+        runtime.wheel.set(self.timer, runtime.clock() + DRAIN_TIME)
+        self._drain(rest)
+
+    def let_go(self) -> None:
+        """Ask again about the request that was held."""
+        if not self.held:
+            return
+        self.held = False
+        if self.reading != HEAD or self.gone:
+            return
+        data = self.buffer
+        self.buffer = b""
+        self.resume_source()
+        self._read_heads(data)
 
     def _begin(self, head: RequestHead, rest: bytes) -> None:
         """A request has arrived: send it on its journey."""
@@ -621,6 +690,8 @@ class Http1Connection(ClientSide):
         self.transform = None
         self.deadline.when = NEVER
         self.runtime.rested()
+        if self.runtime.guarded:
+            self.runtime.gate.served += 1
         if self.reading == CLOSED or self.gone:
             self.body = None
             if self.reading != CLOSED and self.transport is not None:
@@ -664,10 +735,15 @@ class Http1Connection(ClientSide):
         """A parser-level refusal: canned answer, then linger; what follows is never parsed (S2)."""
         if self.reading in (CLOSED, LINGER):
             return
-        runtime = self.runtime
-        runtime.metrics.add("rejects_total", (fault.code,), ("code",))
+        self._note_refusal(fault)
         allow = next((value for name, value in fault.fields if name == "allow"), "")
         self.transport.write(canned(fault.code, allow) if allow else canned(fault.code))
+        self._linger()
+
+    def _note_refusal(self, fault: Fault) -> None:
+        """A refusal before there is an exchange is counted and recorded like any other."""
+        runtime = self.runtime
+        runtime.metrics.add("rejects_total", (fault.code,), ("code",))
         plan = runtime.plan
         if plan.sinks and self.peer is not None:
             peer = self.peer
@@ -678,7 +754,6 @@ class Http1Connection(ClientSide):
             )  # fmt: skip
             for sink in plan.sinks:
                 sink.write(record)
-        self._linger()
 
     def _shed(self) -> None:
         """The process drowns: refuse before anything is worked out (S22.9)."""

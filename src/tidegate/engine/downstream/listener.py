@@ -22,6 +22,10 @@ from tidegate.wire.proxy_protocol import Announced, parse
 REST: Final = 0.002
 """How long a worker with more than its share of connections leaves the socket alone."""
 
+AT_ONCE: Final = 64
+"""Connections taken in one turn of a loop that is late. One a turn spreads them better over idle workers, but long
+turns are few, and who is not accepted waits with its request unread."""
+
 EXHAUSTED_REST: Final = 1.0
 DESCRIPTOR_ERRORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PROXY_WAIT: Final = 10.0
@@ -87,7 +91,11 @@ class Listener:
         if runtime.pressed:
             self.rest(0.05)
             return
-        self._accept_one()
+        more = AT_ONCE if runtime.guarded else 1
+        while self._accept_one():
+            more -= 1
+            if more <= 0 or runtime.has_more_than_its_share():
+                return
 
     def _accept_one(self) -> bool:
         try:

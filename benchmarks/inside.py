@@ -91,7 +91,7 @@ class Inside:
         from tidegate.assembly import generation
         from tidegate.assembly.build import Builder
         from tidegate.assembly.check import check
-        from tidegate.assembly.consumers import WorkerConsumers
+        from tidegate.assembly.consumers import Callers, WorkerConsumers
         from tidegate.assembly.worker_key_sets import WorkerKeySets
         from tidegate.authorities.local import LocalLimits
         from tidegate.control.limits import LimitAuthority
@@ -129,7 +129,7 @@ class Inside:
             key_sets=WorkerKeySets(time.monotonic, lambda url: None),
         )
         built = Builder(os.environ).build(data, tools.for_part)
-        consumers.configure(list(generation.consumers(built.generation, os.environ)))
+        consumers.configure(Callers(generation.consumers(built.generation, os.environ)))
         engine = Engine(tools, None, 0, 1)
         sockets = {}
         for listener in built.plan.listeners:

@@ -15,7 +15,7 @@ from tidegate.rules.canonical import canonical_host, canonical_path, split_targe
 from tidegate.rules.forwarded import client_address
 from tidegate.rules.hop_headers import check_loop, nominated
 from tidegate.rules.request_id import is_good_request_id
-from tidegate.rules.trace_context import RANDOM_SIZE, TraceContext, continue_trace
+from tidegate.rules.trace_context import RANDOM_BITS, TraceContext, continue_trace
 
 ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY"
 
@@ -38,9 +38,9 @@ def arrive(runtime: Runtime, x: Exchange, merge_slashes: bool) -> tuple[int, Ans
     sample = share >= 100.0 or draw.random() * 100.0 < share
     trace: TraceContext
     if tracing.trust or peer.trusted:
-        trace = continue_trace(index.get("traceparent"), index.get("tracestate"), draw.randbytes(RANDOM_SIZE), sample)
+        trace = continue_trace(index.get("traceparent"), index.get("tracestate"), draw.getrandbits(RANDOM_BITS), sample)
     else:
-        trace = continue_trace(None, None, draw.randbytes(RANDOM_SIZE), sample)
+        trace = continue_trace(None, None, draw.getrandbits(RANDOM_BITS), sample)
     x.trace_id = trace.trace_id
     x.span_id = trace.span_id
     x.trace_parent = trace.parent

@@ -12,6 +12,7 @@ from tidegate.engine.figures import show_figures
 from tidegate.engine.guard import TICK, Guard
 from tidegate.engine.lanes.copies import Copies
 from tidegate.engine.lanes.tunnel import GOING_AWAY
+from tidegate.engine.post import Post
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.segment import Segment
 from tidegate.engine.steps import Wait
@@ -52,6 +53,7 @@ class Engine:
 
     async def start(self, plan: Plan, sockets: dict[str, socket.socket]) -> None:
         """Take up *plan*, warm the pools, begin to accept on *sockets* (listener name → listening socket)."""
+        self.tools.steps.post = Post(self.tools.loop.call_soon, self.tools.report)
         runtime = self.runtime = Runtime(self.tools, self.row, self.workers, plan)
         runtime.refused = self.refused
         runtime.slots = self.slots

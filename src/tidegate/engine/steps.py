@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from tidegate.engine.post import Post
+
 
 class Cancelled(BaseException):
     """Thrown into a journey whose client has gone, whose deadline has passed or whose worker stops."""
@@ -25,6 +27,8 @@ class Steps:
         self.ready: deque[Stepper] = deque()
         self.report = report
         """Told about an exception that no journey should have let out."""
+        self.post: Post | None = None
+        """Where the writes of journeys wait for the end of the turn. None: they leave at once."""
 
     def go(self, stepper: Stepper) -> None:
         """Let *stepper* run now, or right after the journey that runs at the moment."""

@@ -12,8 +12,8 @@ _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 _MAX_MEMBERS: Final = 32
 
-RANDOM_SIZE: Final = 24
-"""Random bytes :func:`continue_trace` needs: 16 for a trace id, 8 for a span id."""
+RANDOM_BITS: Final = 192
+"""Random bits :func:`continue_trace` needs: 128 for a trace id, 64 for a span id."""
 
 
 class TraceContext:
@@ -35,13 +35,13 @@ class TraceContext:
         self.state = state
 
 
-def continue_trace(traceparent: str | None, tracestate: str | None, random: bytes, sample_new: bool) -> TraceContext:
+def continue_trace(traceparent: str | None, tracestate: str | None, random: int, sample_new: bool) -> TraceContext:
     """The context of a request with these two fields; None where a field is absent (or its sender not trusted).
 
-    *random* holds ``RANDOM_SIZE`` unpredictable bytes, *sample_new* is the decision for a trace that begins here. Two
+    *random* holds ``RANDOM_BITS`` unpredictable bits, *sample_new* is the decision for a trace that begins here. Two
     ``traceparent`` lines arrive joined and therefore start a new trace.
     """
-    ids = random.hex()
+    ids = f"{random:048x}"
     span_id = ids[32:48]
     if span_id == _NO_SPAN:
         span_id = "0000000000000001"

@@ -167,15 +167,23 @@ def encode(records: list[Record]) -> bytes:
         lines = _ENCODER.encode_lines(records)
     if not lines.isascii() or b"\x7f" in lines:
         lines = _CONTROL.sub(_escape, lines)
-    if len(lines) < LINE_AT_MOST:
+    if not _has_long_line(lines):
         return lines
     split = lines.split(b"\n")
-    if max(map(len, split)) < LINE_AT_MOST:
-        return lines
     for number, record in enumerate(records):
         if len(split[number]) >= LINE_AT_MOST:
             split[number] = _shortened(record)
     return b"\n".join(split)
+
+
+def _has_long_line(lines: bytes) -> bool:
+    """Is some line of *lines* longer than ``LINE_AT_MOST``? Looks for one line end in each so many bytes."""
+    at = 0
+    while len(lines) - at > LINE_AT_MOST:
+        at = lines.rfind(b"\n", at, at + LINE_AT_MOST) + 1
+        if not at:
+            return True
+    return False
 
 
 def _cleaned(record: Record) -> Record:

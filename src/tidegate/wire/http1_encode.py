@@ -18,6 +18,8 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++").fullmatch
 _TARGET: Final = re.compile(r"[!-~]++").fullmatch
 _UNSAFE: Final = re.compile(r"[\r\n\0]")
 _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
+_METHODS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "QUERY"}) | _BODY_METHODS
+"""Methods that need no look at their characters."""
 
 REASONS: Final[dict[int, str]] = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
 """Reason phrases; a status that is not in here gets an empty one."""
@@ -41,7 +43,7 @@ def encode_request(method: str, target: str, text: str, body_length: int) -> byt
     """A request head. *text* are its field lines (:func:`field_lines`) with ``host`` and without framing; that is added
     from *body_length* (``NO_BODY``, ``CHUNKED`` or a number of bytes). Raises ``bad_request`` for a method or target
     that does not fit into one request line."""
-    if not (target.isascii() and target.isprintable()) or " " in target or _TOKEN(method) is None:
+    if not (target.isascii() and target.isprintable()) or " " in target or not (method in _METHODS or _TOKEN(method)):
         raise Fault("bad_request", "The request cannot be written as one request line.")
     if body_length > 0:
         return f"{method} {target} HTTP/1.1\r\n{text}content-length: {body_length}\r\n\r\n".encode("latin-1")

@@ -15,6 +15,7 @@ from typing import Any, Final
 from tidegate.engine.clock import NEVER, Timer
 from tidegate.engine.downstream.turning_away import STALE, age_of, kept_refusal, level_of
 from tidegate.engine.journey import journey
+from tidegate.engine.post import Writer
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.sides import ClientSide, Side
@@ -114,7 +115,8 @@ class Http1Connection(ClientSide):
     # -- connection ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        self.transport = transport
+        post = self.runtime.steps.post
+        self.transport = transport if post is None else Writer(transport, post)
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self.peer = self.listener.peer_of(transport)
         self.runtime.connections.add(self)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tidegate.engine.post import Writer
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.sides import ClientSide, Side
 from tidegate.engine.steps import Steps, Wait
@@ -97,7 +98,8 @@ class Http1Client(Side):
     # -- connection ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        self.transport = transport
+        post = self.steps.post
+        self.transport = transport if post is None else Writer(transport, post)
 
     # -- what is sent ------------------------------------------------------------------------------------------------
 

@@ -271,6 +271,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     cache: CacheMark | None = None
     """A mark on the request as a whole: the vendor places it."""
     cache_key: str = ""
+    fields: dict[str, str] = {}
+    """Request fields of the client's dialect that its own vendor may hear (``anthropic-version``), lower-case names."""
     options: dict[str, Raw] = {}
     cleared: tuple[str, ...] = ()
     extra: Extra | None = None
@@ -392,10 +394,13 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     part: int
 
 
-class Stopped(msgspec.Struct, frozen=True, gc=False):
+class Stopped(msgspec.Struct, frozen=True):
+    """``extra`` as of a ``Choice``: the vendor's own word for the stop, details of a refusal."""
+
     choice: int
     stop: Stop
     stop_sequence: str = ""
+    extra: Extra | None = None
 
 
 class Used(msgspec.Struct, frozen=True):

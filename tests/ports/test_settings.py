@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tidegate.ports.settings import (
+    Counting,
     Duration,
     Rate,
     Share,
     Size,
+    Verifying,
     format_duration,
     format_size,
     parse_duration,
@@ -124,3 +126,24 @@ def test_a_share_is_percent_from_0_to_100() -> None:
     for bad in (-1, 100.5, "nan"):
         with pytest.raises(ValidationError):
             Config(share=bad)  # type: ignore[arg-type]
+
+
+def test_what_parts_share_is_strict_frozen_and_comes_after_their_own_settings() -> None:
+    class Own(Verifying):
+        realm: str = "here"
+
+    class Limit(Counting):
+        rate: Rate | None = None
+
+    assert list(Own.model_json_schema()["properties"]) == ["realm", "optional", "forward_credentials", "failed_tries"]
+    assert list(Limit.model_json_schema()["properties"])[0] == "rate"
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        Own.model_validate({"optionel": True})
+    with pytest.raises(ValidationError, match="frozen"):
+        Own().realm = "there"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("by", ["", "user", "header:", "claim:"])
+def test_s9_8_what_cannot_be_counted_by_is_refused(by: str) -> None:
+    with pytest.raises(ValidationError, match="by is one of consumer, tenant, key, ip"):
+        Counting(by=by)

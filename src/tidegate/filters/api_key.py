@@ -5,37 +5,21 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.identity import Identity
 from tidegate.ports.consumers import Consumer
+from tidegate.ports.settings import Verifying
 from tidegate.ports.tools import Tools
 from tidegate.rules.credentials import key_in_query, looks_like_jwt, offer, token_of
-from tidegate.rules.failed_logins import ALLOWED, refusal, unauthenticated, unavailable
+from tidegate.rules.failed_logins import refusal, unauthenticated, unavailable
 
 REMEMBERED: Final = 1024
 """Identities remembered by one filter; a forgotten one costs a look-up in ``tools.consumers``, 1 µs."""
 
 
-class Config(BaseModel):
+class Config(Verifying):
     """Settings of ``api_key``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    optional: bool = Field(
-        default=False,
-        description="Let a request without a key pass as anonymous, or with the identity an earlier filter found. "
-        "A wrong key is refused all the same. Put `{use: authorize}` behind several optional filters to accept "
-        "any of them.",
-    )
-    forward_credentials: bool = Field(default=False, description="Send the key on to the upstream.")
-    failed_tries: int = Field(
-        default=ALLOWED,
-        ge=1,
-        description="Wrong keys a minute, client address and worker before further wrong ones get 429.",
-    )
 
 
 class ApiKey:

@@ -9,13 +9,14 @@ from typing import Any, Final, NoReturn
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.identity import Identity
+from tidegate.ports.settings import Verifying
 from tidegate.ports.tools import Tools
 from tidegate.rules.credentials import basic_pair, offer, token_of
-from tidegate.rules.failed_logins import ALLOWED, refusal, unauthenticated, unavailable
+from tidegate.rules.failed_logins import refusal, unauthenticated, unavailable
 
 THREADS: Final = 4
 """Argon2id takes 64 MiB and four lanes a check: more at once would hurt the data path."""
@@ -26,27 +27,14 @@ NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=4$dGlkZWdhdGUtbm9ib2R5IQ$q1PbFzbBP
 """What an unknown user's password is checked against, so that it takes as long (S7.2). No password fits."""
 
 
-class Config(BaseModel):
+class Config(Verifying):
     """Settings of ``basic``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     realm: str = Field(
         default="tidegate", pattern=r"^[ !#-\[\]-~]{1,64}$", description="The realm that the challenge names."
     )
-    optional: bool = Field(
-        default=False,
-        description="Let a request without Basic credentials pass as anonymous, or with the identity an earlier "
-        "filter found. A wrong pair is refused all the same.",
-    )
-    forward_credentials: bool = Field(default=False, description="Send user name and password on to the upstream.")
     allow_insecure: bool = Field(
         default=False, description="Accept passwords on listeners without TLS. Otherwise such a config is refused."
-    )
-    failed_tries: int = Field(
-        default=ALLOWED,
-        ge=1,
-        description="Wrong pairs a minute, client address and worker before further wrong ones get 429.",
     )
 
 

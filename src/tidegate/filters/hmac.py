@@ -16,10 +16,10 @@ from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.identity import Identity
 from tidegate.ports.authority import LimitSpec, Verdict
 from tidegate.ports.consumers import Consumer
-from tidegate.ports.settings import Duration
+from tidegate.ports.settings import Duration, Verifying
 from tidegate.ports.tools import Tools
 from tidegate.rules.credentials import offer
-from tidegate.rules.failed_logins import ALLOWED, refusal, unauthenticated
+from tidegate.rules.failed_logins import refusal, unauthenticated
 from tidegate.rules.signatures import (
     HMAC_SHA256,
     SAFE_METHODS,
@@ -51,10 +51,8 @@ class SigningKey(BaseModel):
     )
 
 
-class Config(BaseModel):
+class Config(Verifying):
     """Settings of ``hmac``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     keys: dict[str, SigningKey] = Field(
         default={},
@@ -70,17 +68,6 @@ class Config(BaseModel):
     )
     window: Duration = Field(
         default=300.0, gt=0, le=3600, description="How far `created` may lie in the past or in the future."
-    )
-    optional: bool = Field(
-        default=False,
-        description="Let a request without a signature pass as anonymous, or with the identity an earlier filter "
-        "found. A bad signature is refused all the same.",
-    )
-    forward_credentials: bool = Field(default=False, description="Send the signature on to the upstream.")
-    failed_tries: int = Field(
-        default=ALLOWED,
-        ge=1,
-        description="Bad signatures a minute, client address and worker before further bad ones get 429.",
     )
 
 

@@ -14,14 +14,14 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
 from joserfc.jws import JWSRegistry
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.identity import Identity
-from tidegate.ports.settings import Duration
+from tidegate.ports.settings import Duration, Verifying
 from tidegate.ports.tools import Tools
 from tidegate.rules.credentials import looks_like_jwt, offer, token_of
-from tidegate.rules.failed_logins import ALLOWED, refusal, unauthenticated, unavailable
+from tidegate.rules.failed_logins import refusal, unauthenticated, unavailable
 from tidegate.wire.base64url import decode
 
 LONGEST_TOKEN: Final = 8 * 1024
@@ -58,10 +58,8 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-class Config(BaseModel):
+class Config(Verifying):
     """Settings of ``jwt``. Keys come from exactly one of ``jwks``, ``jwks_file``, ``keys`` and ``secret``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     issuer: str = Field(min_length=1, description="What `iss` must be, exactly.")
     audience: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
@@ -97,17 +95,6 @@ class Config(BaseModel):
     )
     known_only: bool = Field(default=False, description="Refuse a token whose consumer is not configured.")
     deny_jti: frozenset[str] = Field(default=frozenset(), description="Ids (`jti`) of tokens that are refused.")
-    optional: bool = Field(
-        default=False,
-        description="Let a request without a token pass as anonymous, or with the identity an earlier filter found. "
-        "A bad token is refused all the same.",
-    )
-    forward_credentials: bool = Field(default=False, description="Send the token on to the upstream.")
-    failed_tries: int = Field(
-        default=ALLOWED,
-        ge=1,
-        description="Bad tokens a minute, client address and worker before further bad ones get 429.",
-    )
 
     @model_validator(mode="after")
     def _one_source_of_keys(self) -> Config:

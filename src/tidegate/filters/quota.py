@@ -9,45 +9,26 @@ from collections.abc import Coroutine
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tidegate.exchange.exchange import Exchange
 from tidegate.ports.authority import LimitSpec, Verdict
+from tidegate.ports.settings import Counting
 from tidegate.ports.tools import Tools
 from tidegate.rules.charging import Bucket, Charging
-from tidegate.rules.partition import check_by, partition_by, reads_identity
+from tidegate.rules.partition import partition_by, reads_identity
 from tidegate.rules.quota_window import LONGEST
 from tidegate.rules.rate_headers import policy_member
 
 
-class Allowance(BaseModel):
+class Allowance(Counting):
     """One quota."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     amount: int = Field(0, ge=0, le=10**15, description="Units a window. Nothing is carried over.")
     every: Literal["minute", "hour", "day", "week", "month"] = Field(
         "day", description="The calendar window; a week begins on Monday."
     )
     zone: str = Field("UTC", max_length=64, description="Time zone of the calendar, e.g. Europe/Berlin.")
-    by: str = Field(
-        "consumer", description="What is counted: tenant, consumer, key, claim:NAME (a team, say), ip or header:NAME."
-    )
-    missing: Literal["ip", "deny", "skip"] = Field(
-        "ip", description="Without that value: count by address, refuse with 403, or leave the request alone (S9.8)."
-    )
-    cost: int = Field(1, ge=1, le=10**9, description="Units one request takes.")
-    name: str = Field(
-        "",
-        max_length=128,
-        description="Quotas of one name share their counts, wherever they stand. Empty: the place in the config.",
-    )
-    dry_run: bool = Field(False, description="Count what would be refused, refuse nothing, tell nothing (S9.11).")
-    on_store_error: Literal["local_share", "allow", "deny"] = Field(
-        "local_share", description="When the authority cannot be asked: spend a local share, allow, or deny (S9.6)."
-    )
-
-    _by = field_validator("by")(check_by)
 
     @field_validator("zone")
     @classmethod

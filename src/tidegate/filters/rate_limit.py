@@ -8,45 +8,25 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tidegate.exchange.exchange import Exchange
 from tidegate.ports.authority import LimitSpec, Verdict
-from tidegate.ports.settings import Rate
+from tidegate.ports.settings import Counting, Rate
 from tidegate.ports.tools import Tools
 from tidegate.rules.charging import Bucket, Charging
-from tidegate.rules.partition import check_by, partition_by, reads_identity
+from tidegate.rules.partition import partition_by, reads_identity
 from tidegate.rules.rate_headers import policy_member
 
 
-class Limit(BaseModel):
+class Limit(Counting):
     """One limit. Several measures in it are several policies decided together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rate: Rate | None = Field(None, description="Steady rate with bursts (GCRA, S9.1), e.g. 100/s.")
     burst: int = Field(0, ge=0, le=10**9, description="Units that may come at once under `rate`; 0: as many as its N.")
     window: Rate | None = Field(None, description="At most N in any window of that length (S9.2), e.g. 600/m.")
     fixed: Rate | None = Field(None, description="At most N a fixed window (S9.3); only to match another gateway.")
     concurrent: int = Field(0, ge=0, le=10**9, description="At most this many requests in flight; 0: no such limit.")
-    by: str = Field(
-        "consumer", description="What is counted: consumer, tenant, key, ip (IPv6 by /64), header:NAME or claim:NAME."
-    )
-    missing: Literal["ip", "deny", "skip"] = Field(
-        "ip", description="Without that value: count by address, refuse with 403, or leave the request alone (S9.8)."
-    )
-    cost: int = Field(1, ge=1, le=10**9, description="Units one request takes.")
-    name: str = Field(
-        "",
-        max_length=128,
-        description="Policies of one name share their buckets, wherever they stand. Empty: the place in the config.",
-    )
-    dry_run: bool = Field(False, description="Count what would be refused, refuse nothing, tell nothing (S9.11).")
-    on_store_error: Literal["local_share", "allow", "deny"] = Field(
-        "local_share", description="When the authority cannot be asked: spend a local share, allow, or deny (S9.6)."
-    )
-
-    _by = field_validator("by")(check_by)
 
     @model_validator(mode="after")
     def _possible(self) -> Limit:

@@ -2,17 +2,31 @@
 
 ``Duration`` is seconds as float, ``Size`` bytes as int, ``Rate`` an amount per seconds, ``Share`` percent. Each is
 written as text a person would write (``500ms``, ``64KiB``, ``200k/m``), and ``model_dump(mode="json")`` writes it back
-as such text, so that a generation file reads like a config and validates to the same values. Nothing else lives here.
+as such text, so that a generation file reads like a config and validates to the same values. ``Verifying`` and
+``Counting`` are the settings that all filters of one purpose have, in the same words. Nothing else lives here.
 """
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import CoreSchema, core_schema
+
+from tidegate.rules.failed_logins import ALLOWED
+from tidegate.rules.partition import check_by
 
 _SECONDS: Final[dict[str, tuple[int, int]]] = {
     "ms": (1, 1000),
@@ -143,3 +157,55 @@ Size = Annotated[
 
 Share = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 """Percent without a sign: 0 to 100."""
+
+
+def _shared_last(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """A part's own settings come first where people read them."""
+    properties = schema.get("properties", {})
+    for base in (Verifying, Counting):
+        for name in base.model_fields if issubclass(model, base) else ():
+            properties[name] = properties.pop(name)
+
+
+class Verifying(BaseModel):
+    """What every filter has that verifies credentials which a request carries."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_shared_last)
+
+    optional: bool = Field(
+        default=False,
+        description="Let a request without such credentials pass as anonymous, or with the identity an earlier filter "
+        "found. Bad ones are refused all the same. Put `{use: authorize}` behind several optional filters to accept "
+        "any of them.",
+    )
+    forward_credentials: bool = Field(default=False, description="Send the credentials on to the upstream.")
+    failed_tries: int = Field(
+        default=ALLOWED,
+        ge=1,
+        description="Bad credentials a minute, client address and worker before further bad ones get 429.",
+    )
+
+
+class Counting(BaseModel):
+    """What every filter has that counts requests against a limit, and each of several limits in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_shared_last)
+
+    by: str = Field(
+        "consumer", description="What is counted: consumer, tenant, key, ip (IPv6 by /64), header:NAME or claim:NAME."
+    )
+    missing: Literal["ip", "deny", "skip"] = Field(
+        "ip", description="Without that value: count by address, refuse with 403, or leave the request alone (S9.8)."
+    )
+    cost: int = Field(1, ge=1, le=10**9, description="Units one request takes.")
+    name: str = Field(
+        "",
+        max_length=128,
+        description="Policies of one name share their counts, wherever they stand. Empty: the place in the config.",
+    )
+    dry_run: bool = Field(False, description="Count what would be refused, refuse nothing, tell nothing (S9.11).")
+    on_store_error: Literal["local_share", "allow", "deny"] = Field(
+        "local_share", description="When the authority cannot be asked: spend a local share, allow, or deny (S9.6)."
+    )
+
+    _by = field_validator("by")(check_by)

@@ -117,15 +117,24 @@ test-wheel: .make/wheel
 	.venv-wheel/bin/python -c 'import tidegate; assert "site-packages" in tidegate.__file__, tidegate.__file__'
 	.venv-wheel/bin/pytest $(TESTS)
 
+# Each Python has its own environment, made anew when pyproject.toml changes; one that fails does not stop the others.
+VERSIONS := 3.11 3.12 3.13
 test-all: .make/debian
-	@failed=0; for python in python3.11 python3.12 python3.13 $(HOME)/.pyenv/versions/3.1[123].*/bin/python; do \
-	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
-	  case " $$seen " in *" $$version "*) continue;; esac; seen="$$seen $$version"; \
-	  echo "== Python $$version"; \
-	  [ -x .venv-$$version/bin/pytest ] || { $$python -m venv .venv-$$version && \
-	    TIDEGATE_PURE=1 .venv-$$version/bin/python -m pip install --quiet -e '.[dev]'; } || exit 1; \
-	  .venv-$$version/bin/pytest $(TESTS) || failed=1; \
-	done; exit $$failed
+	@told=; failed=0; for version in $(VERSIONS); do \
+	  python=; for each in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
+	    if $$each -c 'import ensurepip, sys, venv; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' $$version \
+	      2>/dev/null; then python=$$each; break; fi; done; \
+	  if [ -z "$$python" ]; then told="$$told, $$version not installed here"; continue; fi; \
+	  echo "== Python $$version: $$python"; \
+	  env=.venv-$$version; \
+	  if [ ! $$env/ready -nt pyproject.toml ]; then \
+	    { rm -rf $$env && $$python -m venv $$env && \
+	      TIDEGATE_PURE=1 $$env/bin/python -m pip install --quiet -e '.[dev]' && touch $$env/ready; } || \
+	      { told="$$told, $$version could not be installed"; failed=1; continue; }; \
+	  fi; \
+	  if $$env/bin/python -m pytest $(TESTS); then told="$$told, $$version passed"; \
+	  else told="$$told, $$version FAILED"; failed=1; fi; \
+	done; echo "== Python$${told#,}"; exit $$failed
 
 # -- new parts --------------------------------------------------------------------------------------------------------
 

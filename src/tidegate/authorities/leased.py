@@ -46,7 +46,7 @@ class Door(Protocol):
 
     def reachable(self) -> bool: ...
     def ask(self, bucket: Bucket) -> None: ...
-    def give(self, name: str, partition: str, lease: int, rest: int) -> None: ...
+    def give(self, name: str, partition: str, lease: int, rest: int, taken: int = 0) -> None: ...
     def watch(self, bucket: Bucket, when: float) -> None: ...
 
 
@@ -107,6 +107,8 @@ class LeasedPolicy:
         seconds = float(LONGEST[spec.calendar]) if spec.kind == "quota" else spec.per
         self.per = 0 if spec.kind == "concurrent" else max(1, round(seconds * SECOND))
         """W in nanoseconds."""
+        self.windowed = spec.kind in ("fixed", "quota")
+        """Its windows end at fixed moments, and what was charged in one is worth nothing in the next (S9.10)."""
         self.flow = spec.amount / spec.per if spec.kind == "rate" else 0.0
         """Units a second that come back by themselves."""
         self.step = spec.per / spec.amount if spec.kind == "rate" else 0.0
@@ -276,7 +278,10 @@ class LeasedPolicy:
                 return
         if bucket is not None:
             bucket.no_until = 0.0  # a "no" does not outlive the units it missed
-        self.limits.give(self.spec.name, partition, 0, cost)
+        if self.windowed:
+            self.limits.give(self.spec.name, partition, 0, cost, int((taken or self.now()) * SECOND))
+        else:
+            self.limits.give(self.spec.name, partition, 0, cost)
 
     def hand_back(self, bucket: Bucket) -> None:
         """The lease ends: what is left of it returns."""

@@ -6,11 +6,13 @@ Messages are maps with ``kind`` and ``items`` (lists, in the order of the unpack
 
     want    policy, name, partition, kind, amount, per, burst, calendar, zone, cost, need, lease, rest
     back    name, partition, lease, rest          lease 0: a refund; lease -1: slots no longer used
+    refund  name, partition, rest, taken          a refund that is worth something only in the window it was taken in
     hold    policy, name, partition, kind, amount, per, burst, calendar, zone, held      (all slots; after a gap)
     grant   policy, partition, lease, count, until, free, more, wait, stands
     recall  policy, partition, lease
 
-``policy`` is this worker's own number for a policy, ``until`` and ``more`` are monotonic nanoseconds of the machine,
+``policy`` is this worker's own number for a policy; ``until``, ``more`` and ``taken`` are monotonic nanoseconds of the
+machine,
 ``wait`` and ``stands`` nanoseconds from now: what a client refused is told, and how long a "no" needs no new ask.
 A ``hold`` is answered by a ``grant``, an empty one if need be: that is how a worker knows that somebody listens.
 """
@@ -27,10 +29,14 @@ from tidegate.ports.authority import LimitSpec
 
 Message = dict[str, Any]
 
-PATIENCE: Final = 0.05
-"""Seconds until an ask counts as failed (S9.6)."""
+PATIENCE: Final = 0.045
+"""Seconds until an ask counts as failed, and again while there is no answer (S9.6)."""
 FAILURES: Final = 5
 """Failed asks in a row after which the authority counts as gone."""
+SILENCES: Final = 2
+"""Failures of one ask after which it is answered here, at the authority's account: within 100 ms, also a lone one."""
+TICK: Final = 0.01
+"""Seconds between two looks at what is under way."""
 PROBE: Final = 1.0
 """Seconds between asks of an authority that is gone."""
 OPENING: Final = 1.0
@@ -79,7 +85,8 @@ class LocalLimits:
         self.flights: deque[Flight] = deque()
         """Asks under way, oldest first."""
         self.backs: list[list[Any]] = []
-        self.refunds: dict[tuple[str, str], int] = {}
+        self.refunds: dict[tuple[str, str, int], int] = {}
+        """Units to refund, by policy, partition and when they were taken (0: that does not matter)."""
         self.slot = int(now() * 100)
         self.watched: dict[int, list[Bucket]] = {}
         """Buckets to look at, by hundredth of a second."""
@@ -143,12 +150,13 @@ class LocalLimits:
                 bucket.policy.keep(bucket, item)
             self.disconnected()
 
-    def give(self, name: str, partition: str, lease: int, rest: int) -> None:
-        """Return *rest* units of *lease* (0: a refund) with the next message."""
+    def give(self, name: str, partition: str, lease: int, rest: int, taken: int = 0) -> None:
+        """Return *rest* units of *lease* (0: a refund) with the next message. *taken*: the nanosecond in whose window
+        they were charged, where a refund counts only there."""
         if lease:
             self.backs.append([name, partition, lease, rest])
         else:
-            key = (name, partition)
+            key = (name, partition, taken)
             self.refunds[key] = self.refunds.get(key, 0) + rest
 
     def _send_backs(self) -> None:
@@ -157,10 +165,18 @@ class LocalLimits:
         if not self.backs and not self.refunds:
             return
         backs = self.backs
-        items = backs + [[name, partition, 0, count] for (name, partition), count in self.refunds.items()]
+        items = list(backs)
+        dated = []
+        for (name, partition, taken), count in self.refunds.items():
+            if taken:
+                dated.append([name, partition, count, taken])
+            else:
+                items.append([name, partition, 0, count])
         self.backs = []
         self.refunds = {}
-        if not self.send({"kind": "back", "items": items}):
+        if dated:
+            self.send({"kind": "refund", "items": dated})
+        if items and not self.send({"kind": "back", "items": items}):
             self.backs = [item for item in backs if item[2] > 0]
 
     # -- in ---------------------------------------------------------------------------------------------------------
@@ -262,12 +278,13 @@ class LocalLimits:
             if self.met:
                 failures += 1
                 self.failures += 1
-            bucket.asked = now
-            flights.append(Flight(now, bucket, failures))
+            # From when it failed, not from when that was seen: looks come in steps.
+            bucket.asked = max(asked + PATIENCE, now - TICK)
+            flights.append(Flight(bucket.asked, bucket, failures))
             if self.gone or self.failures >= FAILURES:
                 self._alone()
-            elif failures >= FAILURES:
-                bucket.policy.late(bucket, False)  # others are answered, it is not
+            elif failures >= SILENCES:
+                bucket.policy.late(bucket, False)
 
     def tick(self, now: float) -> None:
         """Each 10 ms: leases that ended go home, answers that do not come are counted."""

@@ -351,7 +351,7 @@ class Control:
 
     def _said(self, connection: LinkConnection, message: Message) -> None:
         kind = message["kind"]
-        if kind in ("want", "back", "hold"):
+        if kind in ("want", "back", "refund", "hold"):
             if self.limits is not None:
                 reply = self.limits.handle(connection.slot, message)
                 if reply is not None:

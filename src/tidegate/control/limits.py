@@ -164,8 +164,8 @@ class LimitAuthority:
     # -- messages ---------------------------------------------------------------------------------------------------
 
     def handle(self, row: int, message: Message) -> Message | None:
-        """Take a ``want``, ``back`` or ``hold`` of the worker *row*; the result, if any, is to be sent to it. Other
-        kinds are skipped."""
+        """Take a ``want``, ``back``, ``refund`` or ``hold`` of the worker *row*; the result, if any, is to be sent to
+        it. Other kinds are skipped."""
         kind = message["kind"]
         now = self._clock()
         answers: list[list[Any]] = []
@@ -187,6 +187,13 @@ class LimitAuthority:
                 if known is not None:
                     self._turn(known, now)
                     self._take_back(row, known, lease, rest, now)
+        elif kind == "refund":
+            for name, partition, rest, taken in message["items"]:
+                known = self.buckets.get((name, partition))
+                if known is not None:
+                    self._turn(known, now)
+                    if taken - self.lost >= self._begun(known, now):
+                        self._take_back(row, known, 0, rest, now)
         elif kind == "hold":
             self._hold(row, message["items"], now)
         self._serve(now, row, answers)
@@ -432,6 +439,15 @@ class LimitAuthority:
         self.latest = max(self.latest, wall)
         start, end = window_of(self.latest, calendar, self._zone(zone))
         book.advance(start, now + int((end - wall) * SECOND))
+
+    def _begun(self, bucket: _Bucket, now: int) -> int:
+        """When the window that counts now has begun, 0 where there is none."""
+        book = bucket.book
+        if not isinstance(book, CountedWindow):
+            return 0
+        if bucket.figures[0] == "fixed":
+            return book.number * int(bucket.figures[2])
+        return now - int((self.wall() - book.number) * SECOND)
 
     def _zone(self, name: str) -> ZoneInfo:
         zone = self.zones.get(name)

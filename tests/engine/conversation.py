@@ -20,7 +20,7 @@ from tidegate.engine.tools import EngineTools
 from tidegate.exchange.exchange import Exchange, Peer
 from tidegate.exchange.record import Record
 from tidegate.ports.balancer import Endpoint
-from tidegate.ports.plan import ListenerPlan, Plan, RoutePlan, TargetPlan, UpstreamPlan
+from tidegate.ports.plan import LimitsPlan, ListenerPlan, Plan, RetryPlan, RoutePlan, TargetPlan, UpstreamPlan
 from tidegate.rules.match_route import RouteEntry, build
 
 
@@ -312,3 +312,25 @@ def route(prefix: str = "/", to: str = "up", **settings: Any) -> RoutePlan:
     settings.setdefault("name", prefix.strip("/") or "root")
     settings.setdefault("lane", "http")
     return RoutePlan(upstream=to, prefix=prefix, **settings)
+
+
+def scene(
+    play: Callable[[House, Side], Coroutine[Any, Any, None]],
+    *,
+    of_route: Any = None,
+    limits: LimitsPlan | None = None,
+    trusted: bool = False,
+    **settings: Any,
+) -> None:
+    """Let *play* run in a house of one route to one upstream, and see that all is at rest behind it."""
+
+    async def run() -> None:
+        settings.setdefault("retry", RetryPlan(attempts=0))
+        plan = {"limits": limits} if limits is not None else {}
+        house = await House([route(**(of_route or {}))], [upstream(**settings)], **plan).open()
+        await play(house, house.client(trusted=trusted))
+        if house.runtime.in_flight == 0:
+            house.at_rest()
+        assert house.defects == []
+
+    asyncio.run(run())

@@ -12,9 +12,8 @@ Messages are maps with ``kind`` and ``items`` (lists, in the order of the unpack
     recall  policy, partition, lease
 
 ``policy`` is this worker's own number for a policy; ``until``, ``more`` and ``taken`` are monotonic nanoseconds of the
-machine,
-``wait`` and ``stands`` nanoseconds from now: what a client refused is told, and how long a "no" needs no new ask.
-A ``hold`` is answered by a ``grant``, an empty one if need be: that is how a worker knows that somebody listens.
+machine, ``wait`` and ``stands`` nanoseconds from now: what a client refused is told, and how long a "no" needs no new
+ask. A ``hold`` is answered by a ``grant``, an empty one if need be: that is how a worker knows that somebody listens.
 """
 
 from __future__ import annotations

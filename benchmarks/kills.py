@@ -15,10 +15,11 @@ import os
 import signal
 import time
 
+import load
 import uvloop
-from gateway import Gateway, build, key, path, policy
+from gateway import Gateway, build, policy
 from measure import LOAD_CORE
-from open_loop import OpenLoop, Seen, get
+from open_loop import Seen
 from results import Gate, arguments, begin, finish
 from upstream import Upstream
 
@@ -42,22 +43,14 @@ async def kill_one(gateway: Gateway, number: int) -> float:
 
 async def measure(gateway: Gateway, count: int, rate: float) -> tuple[Seen, Seen, list[float]]:
     """Both loads' answers and how long each restart took."""
-    wanted = [get(f"{path(n % 200)}/items", key(n % 1000)) for n in range(1000)]
-    closing = [get(f"{path(n % 200)}/items", key(n % 1000), close=True) for n in range(1000)]
-    kept = OpenLoop(gateway.port, wanted, rate * 0.9)
-    fresh = OpenLoop(gateway.port, closing, rate * 0.1, fresh=True)
-    over = False
-    runs = [asyncio.create_task(each.run(3600, 0.5, lambda: over)) for each in (kept, fresh)]
-    await asyncio.sleep(0.6)
-    took = []
-    try:
+    took: list[float] = []
+
+    async def kill_all() -> None:
         for number in range(count):
             took.append(await kill_one(gateway, number))
             await asyncio.sleep(max(0.1, PACE - took[-1]))
-    finally:
-        over = True
-    seen = await asyncio.gather(*runs)
-    return seen[0], seen[1], took
+
+    return *await load.while_busy(gateway.port, rate, kill_all), took
 
 
 if __name__ == "__main__":

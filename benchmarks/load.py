@@ -1,20 +1,25 @@
-"""Closed-loop load with wrk, for capacity and cost only: its latencies are those of a client that waits politely. One
-run is one ``Load``; a run with a wrong answer or a socket error is no result and raises.
+"""Load on the config of P1. Requests differ, so that routes and keys are looked for as in life: 1,000 of them are
+written out beforehand and sent in turn.
 
-Requests differ, so that routes and keys are looked for as in life: 1,000 of them are written out beforehand and sent in
-turn.
+:func:`run` is closed-loop load with wrk, for capacity and cost only: its latencies are those of a client that waits
+politely. One run is one ``Load``; a run with a wrong answer or a socket error is no result and raises.
+:func:`while_busy` is open-loop load during which something is done to the gateway, for what that costs clients.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway import key, path
 from measure import LOAD_CORE, Usage, counted, instructions, pinned, usage
+from open_loop import OpenLoop, Seen, get
 
 CONNECTIONS = 64
 SCRIPT = """
@@ -102,3 +107,22 @@ def run(
         raise Failed(f"{requests} requests: {sockets} socket errors, {late} timeouts, {wrong} not 2xx or 3xx")
     told = instructions(done.stderr) if counting else (0.0, 0.0)
     return Load(requests, duration / 1e6, size, cpu, (told[0] / requests, told[1] / requests))
+
+
+async def while_busy(port: int, rate: float, disturb: Callable[[], Awaitable[None]]) -> tuple[Seen, Seen]:
+    """What clients saw while *disturb* ran: *rate* requests a second, nine of ten on kept connections, the others with
+    a new connection each. Clients never try again."""
+    wanted = [get(f"{path(n % 200)}/items", key(n % 1000)) for n in range(1000)]
+    closing = [get(f"{path(n % 200)}/items", key(n % 1000), close=True) for n in range(1000)]
+    kept = OpenLoop(port, wanted, rate * 0.9)
+    fresh = OpenLoop(port, closing, rate * 0.1, fresh=True)
+    over = False
+    runs = [asyncio.create_task(each.run(3600, 0.5, lambda: over)) for each in (kept, fresh)]
+    await asyncio.sleep(0.6)
+    try:
+        await disturb()
+        await asyncio.sleep(0.5)
+    finally:
+        over = True
+    seen = await asyncio.gather(*runs)
+    return seen[0], seen[1]

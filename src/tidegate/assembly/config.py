@@ -256,7 +256,8 @@ class ListenerTls(Section):
     certificates: Annotated[tuple[Certificate, ...], Field(min_length=1, max_length=1000)]
     """Certificates, picked by the name a client asks for. New files are taken up on reload without cutting anyone."""
     default: bool = True
-    """Serve the first certificate to clients that ask for an unknown name or none; false refuses those (S3.11)."""
+    """Serve the first certificate to clients that ask for an unknown name or none; false ends those
+    handshakes (S3.11)."""
     client_ca: str = ""
     """PEM file with the CAs that client certificates must come from (S7.15)."""
     client_certificates: Literal["", "optional", "require"] = ""
@@ -282,7 +283,8 @@ class Listener(Section):
     """Expect PROXY protocol v1 or v2 before anything else; a connection without it is closed (S4.5). Off: whoever
     can reach the port could name any address."""
     h2c: bool = True
-    """Allow HTTP/2 without TLS by prior knowledge (S17.6); takes effect with the HTTP/2 release."""
+    """Does nothing yet, for there is no HTTP/2: whoever begins with its preface gets 505. Reserved for allowing HTTP/2
+    without TLS by prior knowledge (S17.6)."""
     slashes: Literal["refuse", "merge"] = "refuse"
     """What ``//`` in a path gets: 400, because two readers read it differently, or ``merge`` into one (S4.9)."""
 

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from tidegate.engine.clock import HttpDate
+from tidegate.engine.models.standing import ModelStates
 from tidegate.engine.segment import Row
 from tidegate.engine.tools import EngineTools
 from tidegate.exchange.exchange import Exchange
@@ -49,6 +50,7 @@ class Runtime:
         self.unrouted = self.metrics.route("")
         """Requests that no route took."""
         self.date = HttpDate()
+        self.models = ModelStates()
         self.request_ids = RequestIds(tools.random.getrandbits)
         self.row = row
         self.workers = workers

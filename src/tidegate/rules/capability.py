@@ -33,8 +33,8 @@ MEDIA_TOKENS: Final = 1024
 
 class Needs(msgspec.Struct, frozen=True):
     """``features``: of the words of ``CatalogueRow.features``; without them the call cannot be served. ``wishes``: a
-    model that has them is preferred. ``text`` bytes of text and tools; ``media`` pieces; ``output`` the bound the client
-    named, 0 for none; ``vendors``: whose sealed thoughts the running tool loop needs."""
+    model that has them is preferred. ``text`` bytes of text and tools; ``media`` pieces; ``output`` the bound that the
+    client named, 0 for none; ``vendors``: whose sealed thoughts the running tool loop needs."""
 
     features: frozenset[str] = frozenset()
     wishes: frozenset[str] = frozenset()

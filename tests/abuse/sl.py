@@ -17,10 +17,10 @@ STUCK = 30.0 if FULL else 4.0
 
 
 def quick(run: Run, **limits: Any) -> Gateway:
-    """A gateway that tires sooner than the default, unless the run is a full one. One worker may get most of the
-    streams, so each may hold them all upstream."""
+    """A gateway that tires sooner than the default, unless the run is a full one. It holds as many streams as there are:
+    the adaptive limit, which begins at 25 a worker, and the pool would turn most of a full run away."""
     config = run.world.small(limits={"keep_alive": f"{IDLE}s", "stuck_client": f"{STUCK}s", **limits})
-    config["upstreams"][0]["max_connections"] = 512
+    config["upstreams"][0].update(max_connections=512, bulkhead={"adaptive": False})
     return run.world.boot(config)
 
 

@@ -1,0 +1,14 @@
+"""Docker Model Runner, as data (LLM 8)."""
+
+from __future__ import annotations
+
+from tidegate.ports.doors import openai_doors
+from tidegate.ports.provider import NoAuth, Preset
+
+
+class DockerModelRunner(Preset):
+    title = "Docker Model Runner"
+    base_url = "{base_url}"
+    auth = NoAuth()
+    doors = openai_doors("c e")
+    checked = ("2026-11", 0)

@@ -1,0 +1,14 @@
+"""LM Studio, as data (LLM 8)."""
+
+from __future__ import annotations
+
+from tidegate.ports.doors import COMPLETIONS, MESSAGES, openai_doors, under
+from tidegate.ports.provider import NoAuth, Preset
+
+
+class LmStudio(Preset):
+    title = "LM Studio"
+    base_url = "http://127.0.0.1:1234/v1"
+    auth = NoAuth(("LM_API_TOKEN",))
+    doors = openai_doors("c r e") | COMPLETIONS | under("", MESSAGES, "http://127.0.0.1:1234")
+    checked = ("2026-11", 2)

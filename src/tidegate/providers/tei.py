@@ -1,0 +1,14 @@
+"""Text Embeddings Inference, as data (LLM 8)."""
+
+from __future__ import annotations
+
+from tidegate.ports.doors import openai_doors
+from tidegate.ports.provider import NoAuth, Preset
+
+
+class Tei(Preset):
+    title = "Text Embeddings Inference"
+    base_url = "{base_url}"
+    auth = NoAuth()
+    doors = openai_doors("e n")
+    checked = ("2026-11", 0)

@@ -37,6 +37,7 @@ HEALTH: Final = 0
 UPSTREAM_WORDS: Final = 4
 BREAKER: Final = 0
 PROBES: Final = 1
+RETRIES: Final = 2
 RING: Final = UPSTREAM_WORDS
 """Words of an upstream's slot before its ring of results."""
 
@@ -216,6 +217,17 @@ def ejection_word(start: float, seconds: float, reason: int, times: int) -> int:
 def ejection_parts(word: int) -> tuple[float, float, int, int]:
     """(start, seconds, reason, times): the other way round, to the millisecond and the eighth of a second."""
     return (word >> 24) / 1000.0, (word >> 12 & 0xFFF) / 8.0, word >> 8 & 15, word & 0xFF
+
+
+def retries_word(second: int, firsts: int, extras: int) -> int:
+    """What one worker has asked of an upstream in the 10 s up to monotonic *second* (S14.4): *firsts* first attempts
+    and *extras* further ones."""
+    return (second & 0xFFFFFF) << 40 | min(firsts, 0xFFFFFF) << 16 | min(extras, 0xFFFF)
+
+
+def retries_parts(word: int) -> tuple[int, int, int]:
+    """(second modulo 2^24, firsts, extras): the other way round."""
+    return word >> 40, word >> 16 & 0xFFFFFF, word & 0xFFFF
 
 
 class SlotTable:

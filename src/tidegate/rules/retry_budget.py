@@ -10,8 +10,8 @@ SECONDS: Final = 10
 class RetryBudget:
     """Retries and hedges of the last 10 s are at most max(*percent* of the first attempts, *floor* a second).
 
-    Buckets of one second; the running second is one of the ten. Each worker counts its own attempts: give each its part
-    of *floor*.
+    Buckets of one second; the running second is one of the ten. What is counted elsewhere can be added (see
+    :meth:`elsewhere`); without that each worker counts for itself and gets its part of *floor*.
     """
 
     __slots__ = ("extra", "extras", "first", "firsts", "floor", "refused", "second", "share")
@@ -45,11 +45,12 @@ class RetryBudget:
         second = int(now)
         if second != self.second:
             self._advance(second)
-        if self.extra + 1 > max(self.first * self.share, self.floor):
+        if self._room(second) < 1:
             self.refused += 1
             return False
         self.extras[second % SECONDS] += 1
         self.extra += 1
+        self.tell()
         return True
 
     def left(self, now: float) -> int:
@@ -57,7 +58,18 @@ class RetryBudget:
         second = int(now)
         if second != self.second:
             self._advance(second)
-        return max(0, int(max(self.first * self.share, self.floor)) - self.extra)
+        return max(0, self._room(second))
+
+    def _room(self, second: int) -> int:
+        firsts, extras = self.elsewhere(second)
+        return int(max((self.first + firsts) * self.share, self.floor)) - self.extra - extras
+
+    def elsewhere(self, second: int) -> tuple[int, int]:
+        """First and further attempts of the last 10 s that others have made. Nobody, unless a subclass knows some."""
+        return 0, 0
+
+    def tell(self) -> None:
+        """The sums have changed: those of the first attempts are told each second, the others at once."""
 
     def _advance(self, second: int) -> None:
         if second < self.second:
@@ -69,3 +81,4 @@ class RetryBudget:
             self.firsts[place] = 0
             self.extras[place] = 0
         self.second = second
+        self.tell()

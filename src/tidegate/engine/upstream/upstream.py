@@ -13,12 +13,12 @@ from tidegate.engine.runtime import Runtime
 from tidegate.engine.upstream.admission import Admission
 from tidegate.engine.upstream.breaker import Breaker
 from tidegate.engine.upstream.health import Health
+from tidegate.engine.upstream.node_budget import NodeBudget
 from tidegate.engine.upstream.pool import Pool
 from tidegate.exchange.exchange import Exchange
 from tidegate.ports.balancer import Endpoint
 from tidegate.ports.plan import UpstreamPlan
 from tidegate.rules.hedging import Hedging
-from tidegate.rules.retry_budget import RetryBudget
 
 SECURE: Final = ("https",)
 ASK_EACH: Final = 1.0
@@ -52,7 +52,9 @@ class Upstream:
         self.health = Health(plan, self.endpoints, runtime.row, now)
         self.breaker = Breaker(plan.breaker, runtime.row, runtime.slots.get(plan.name, -1), upstream=plan.name, now=now)
         self.admission = Admission(plan.bulkhead, runtime.steps, runtime.workers, now)
-        self.budget = RetryBudget(plan.retry.budget, plan.retry.budget_floor / runtime.workers)
+        self.budget = NodeBudget(
+            plan.retry.budget, plan.retry.budget_floor, runtime.row, runtime.slots.get(plan.name, -1), runtime.workers
+        )
         self.hedge = Hedging(plan.hedge.after, plan.hedge.share) if plan.hedge is not None else None
         self.outcomes: dict[str, int] = {}
         """Attempts by how they ended (S26.2)."""
@@ -127,7 +129,7 @@ class Upstream:
         now = self.runtime.clock()
         self.breaker.apply(plan.breaker, now)
         self.admission.apply(plan.bulkhead, now)
-        self.budget.configure(plan.retry.budget, plan.retry.budget_floor / self.runtime.workers)
+        self.budget.configure(plan.retry.budget, plan.retry.budget_floor)
         if plan.hedge != old.hedge:
             self.hedge = Hedging(plan.hedge.after, plan.hedge.share) if plan.hedge is not None else None
         self.observe = getattr(plan.balancer, "observe", None)
@@ -184,6 +186,7 @@ class Upstream:
         )
         if breaker.offset != self.breaker.offset:
             self.breaker = breaker
+        self.budget.take_place(runtime.slots.get(self.plan.name, -1))
         self._replace_endpoints()
 
     def breaker_figure(self) -> float:

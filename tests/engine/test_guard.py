@@ -153,6 +153,20 @@ def test_a_loop_that_stays_late_is_guarded_until_it_has_been_calm_for_a_second(w
     assert worker.logged == ["overload_begins", "overload_ends"]
 
 
+def test_only_the_lateness_of_its_own_making_steers_the_gate(worker: Any) -> None:
+    guard = Guard()
+    used = [0.0]
+    guard.processor_time = lambda: used[0]
+    ticks(guard, worker, 0.01, 0.1, 0.1, 0.1, 0.1)
+    assert worker.gate.state == SHEDDING
+    used[0] += 0.005
+    ticks(guard, worker, 0.02)
+    assert worker.gate.late_sum == pytest.approx(0.01 * 0.25)
+    used[0] += 1.0
+    ticks(guard, worker, 0.02)
+    assert worker.gate.late_sum == pytest.approx(0.01 * 1.25)
+
+
 def test_one_stall_however_long_is_no_overload(worker: Any) -> None:
     guard = Guard()
     ticks(guard, worker, 0.01, 10.0, 0.01)

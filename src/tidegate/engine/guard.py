@@ -10,6 +10,8 @@ import ctypes
 import gc
 import os
 import resource
+import time
+from collections.abc import Callable
 from typing import Final
 
 from tidegate.engine.runtime import Runtime
@@ -38,6 +40,9 @@ class Guard:
         self.lags: list[float] = []
         self.last = 0.0
         self.ticked = 0.0
+        self.used = 0.0
+        """Seconds of processor time this thread had used at the last tick that was not calm."""
+        self.processor_time: Callable[[], float] = time.thread_time
         self.lag = 0.0
         self.looked = 0.0
         self.gave_back = 0.0
@@ -46,12 +51,16 @@ class Guard:
 
     def tick(self, now: float, runtime: Runtime) -> None:
         """Each ``TICK``: how late is it? Lets in again whom the gate held."""
-        late = now - self.ticked - TICK if self.ticked else 0.0
+        passed = now - self.ticked
+        late = passed - TICK if self.ticked else 0.0
         self.ticked = now
         gate = runtime.gate
         before = gate.state
         if before != CALM or late > LAG:
-            gate.tick(now, late)
+            used = self.processor_time()
+            busy = (used - self.used) / passed if before != CALM and passed > 0.0 else 1.0
+            self.used = used
+            gate.tick(now, late, min(1.0, busy))
             runtime.guarded = runtime.drowning or gate.state != CALM
             if (gate.state == SHEDDING) != (before == SHEDDING):
                 event = "overload_begins" if gate.state == SHEDDING else "overload_ends"

@@ -1,4 +1,5 @@
-"""The ledger record: what one model call was and what it cost (LLM 10). Enough to compute any cost again later.
+"""The ledger record: what one model call was and what it cost (LLM 10). Enough to compute any cost again later. And
+the lines of a ledger, of which it is one (LLM 10.1).
 
 Money is integers in nano-dollars (n$; 1 USD = 1,000,000,000). Times are seconds since the epoch, durations
 microseconds.
@@ -85,3 +86,51 @@ class LedgerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     """``complete``, ``cancelled`` (the client left), ``cut`` (we or the upstream broke off)."""
     levels: tuple[tuple[str, str], ...] = ()
     """(level id, period) that were charged."""
+
+
+class HeadLine(msgspec.Struct, frozen=True, tag="head", tag_field="kind", gc=False):
+    """The first line of a segment: who writes it. ``boot`` names one life of one process."""
+
+    boot: str
+    slot: int
+    pid: int
+    build: str = ""
+    format: int = 1
+
+
+class OpenLine(msgspec.Struct, frozen=True, tag="open", tag_field="kind", omit_defaults=True, gc=False):
+    """A call may cost ``amount`` n$ at each of ``levels`` ((id, period) pairs) and ends by ``deadline``."""
+
+    id: str
+    ts: float
+    deadline: float
+    amount: int
+    model: str = ""
+    levels: tuple[tuple[str, str], ...] = ()
+
+
+class MarkLine(msgspec.Struct, frozen=True, tag="mark", tag_field="kind", gc=False):
+    """How far a stream has come."""
+
+    id: str
+    usage: Usage
+
+
+class DoneLine(msgspec.Struct, frozen=True, tag="done", tag_field="kind", gc=False):
+    """What the call was and cost."""
+
+    record: LedgerRecord
+
+
+class FixLine(msgspec.Struct, frozen=True, tag="fix", tag_field="kind", omit_defaults=True, gc=False):
+    """A call that is still open ends with ``cost``; to one that is settled, ``cost`` n$ are added (batches,
+    corrections; may be negative)."""
+
+    id: str
+    ts: float
+    cost: int = 0
+    levels: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
+
+
+Line = HeadLine | OpenLine | MarkLine | DoneLine | FixLine

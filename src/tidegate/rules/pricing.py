@@ -135,7 +135,8 @@ def cost_of(usage: Usage, prices: Prices) -> Cost:
         whole -= bill.apart("image_out", bill.count(usage.image_out))
     bill.rest("output", whole)
 
-    _fees(bill, usage)
+    if usage.characters or usage.ms_in or usage.ms_out or usage.images or usage.searches or usage.tool_calls:
+        _fees(bill, usage)
     if prices.per_request:
         requests = bill.count(usage.requests)
         if requests:
@@ -229,10 +230,11 @@ def reserve_of(
     inward = _READ_UNITS + (_WRITTEN_UNITS if cache_writes else ()) + (_MEDIA_IN if media else ())
     outward = _OUT_UNITS + (_MEDIA_OUT if media else ())
     total = (read * _dearest(prices, inward, read) + written * n * _dearest(prices, outward, read)) * 1000
-    fees = _Bill(prices, read)
-    _fees(fees, other)
-    for _, _, amount in fees.lines:
-        total += amount
+    if other is not _NOTHING:
+        fees = _Bill(prices, read)
+        _fees(fees, other)
+        for _, _, amount in fees.lines:
+            total += amount
     return -(-total // SCALE) + prices.per_request * max(1, other.requests)
 
 

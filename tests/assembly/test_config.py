@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from tidegate.assembly import config as c
+from tidegate.assembly.config_words import Section, parse_statuses
 from tidegate.assembly.parts import found_in
 from tidegate.ports import plan
 
@@ -17,57 +18,6 @@ def messages(model: type[BaseModel], value: Any) -> list[str]:
 
 
 # -- small grammars ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "address", "loopback"),
-    [
-        ("127.0.0.1:8080", ("127.0.0.1", 8080), True),
-        ("[::1]:80", ("::1", 80), True),
-        ("localhost:0", ("localhost", 0), True),
-        (":8080", ("0.0.0.0", 8080), False),
-        ("[::]:65535", ("::", 65535), False),
-    ],
-)
-def test_an_address_to_listen_on(text: str, address: tuple[str, int], loopback: bool) -> None:
-    assert c.split_address(text) == address
-    assert c.split_address(text).loopback is loopback
-
-
-@pytest.mark.parametrize("text", ["", "8080", "127.0.0.1", "::1:80", "api.example:80", "127.0.0.1:65536", "1.2.3:80"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        c.split_address(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "url"),
-    [
-        ("http://10.0.0.5:8000", ("http", "10.0.0.5", 8000, "")),
-        ("https://API.example", ("https", "api.example", 443, "")),
-        ("http://[::1]/base/", ("http", "::1", 80, "/base")),
-    ],
-)
-def test_the_url_of_a_target(text: str, url: tuple[str, str, int, str]) -> None:
-    assert c.split_url(text) == url
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "10.0.0.5:80", "ftp://x", "http://", "http://u:p@x", "http://x?q", "http://x#f", "http://x:0", "http://x:99999",
-     "http://x/ y"],
-)  # fmt: skip
-def test_what_is_no_target_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        c.split_url(text)
-
-
-def test_statuses_are_written_alone_or_as_ranges() -> None:
-    assert c.parse_statuses(204) == (204, 204)
-    assert c.parse_statuses("200-299") == (200, 299)
-    for bad in (True, 99, 600, "2xx", "299-200", ""):
-        with pytest.raises(ValueError):
-            c.parse_statuses(bad)
 
 
 def test_a_moment_is_a_date_a_time_or_seconds() -> None:
@@ -183,9 +133,9 @@ def test_secrets_do_not_show() -> None:
 # -- house -------------------------------------------------------------------------------------------------------------
 
 
-def sections() -> list[type[c.Section]]:
+def sections() -> list[type[Section]]:
     found = [getattr(c, name) for name in dir(c)]
-    return [m for m in found if isinstance(m, type) and issubclass(m, c.Section) and m is not c.Section]
+    return [m for m in found if isinstance(m, type) and issubclass(m, Section) and m is not Section]
 
 
 def test_every_setting_says_what_it_means_where_the_name_does_not() -> None:
@@ -216,5 +166,5 @@ def test_defaults_of_the_config_and_of_the_plan_are_the_same(name: str) -> None:
             continue
         default = info.default
         if field in ("expect", "failure_statuses"):
-            default = tuple(map(c.parse_statuses, default))
+            default = tuple(map(parse_statuses, default))
         assert mirror.__dataclass_fields__[field].default == default, field

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from tidegate.assembly import config as c
+from tidegate.assembly import config_words as w
 from tidegate.assembly.generation import Generation, split
 from tidegate.assembly.parts import PartError, PartErrors, Shelf
 from tidegate.assembly.problems import FieldPath
@@ -330,7 +331,7 @@ class _Work:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _make(self, kind: str, part: c.Part, scope: str, before: Made | None) -> Made:
+    def _make(self, kind: str, part: w.Part, scope: str, before: Made | None) -> Made:
         key = self._shelf.key(part.use, part.settings)
         if before is not None and before.key == key:
             return before
@@ -350,7 +351,7 @@ class _Work:
         self.built.balancers[item.name] = made
         return made.part
 
-    def _sink(self, part: c.Part, index: int) -> Sink:
+    def _sink(self, part: w.Part, index: int) -> Sink:
         scope = f"sink/{index}"
         made = self.built.sinks[scope] = self._make("sinks", part, scope, self._previous.sinks.get(scope))
         sink: Sink = made.part
@@ -373,12 +374,12 @@ class _Work:
             balancer_use=item.balancer.use,
             health=None if health is None else HealthPlan(
                 kind="tcp" if health.tcp else "http",
-                expect=tuple(map(c.parse_statuses, health.expect)),
+                expect=tuple(map(w.parse_statuses, health.expect)),
                 **_fields(health, "tcp", "expect"),
             ),
             outlier=OutlierPlan(**_fields(item.outlier)),
             breaker=BreakerPlan(
-                failure_statuses=tuple(map(c.parse_statuses, breaker.failure_statuses)),
+                failure_statuses=tuple(map(w.parse_statuses, breaker.failure_statuses)),
                 **_fields(breaker, "failure_statuses"),
             ),
             retry=RetryPlan(on=tuple(retry.on), **_fields(retry, "on")),
@@ -587,7 +588,7 @@ class _Work:
     def finish(self, router: Any, about: Callable[[FieldPath], AbstractContextManager[None]]) -> Built:
         """The Plan around everything built."""
         sinks: list[Sink] = []
-        for index, part in enumerate(self._gateway.sinks or [c.Part(use="access_log")]):
+        for index, part in enumerate(self._gateway.sinks or [w.Part(use="access_log")]):
             with about(("sinks", index)):
                 sinks.append(self._sink(part, index))
         routes = tuple(route for route, _ in self.built.routes.values())
@@ -622,7 +623,7 @@ class _Work:
         )
 
     def _listener(self, item: c.Listener) -> ListenerPlan:
-        address = c.split_address(item.address)
+        address = w.split_address(item.address)
         tls = item.tls
         return ListenerPlan(
             name=item.address,
@@ -641,13 +642,13 @@ class _Work:
         )  # fmt: skip
 
 
-def _fields(model: c.Section, *without: str) -> dict[str, Any]:
+def _fields(model: w.Section, *without: str) -> dict[str, Any]:
     """The fields of *model* by name; the plan's dataclass has the same ones."""
     return {name: value for name, value in model.__dict__.items() if name not in without}
 
 
 def _target(item: c.Target) -> TargetPlan:
-    url = c.split_url(item.url)
+    url = w.split_url(item.url)
     return TargetPlan(url.scheme, url.host, url.port, item.weight, item.priority, item.zone, item.location,
                       url.base_path)  # fmt: skip
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from tidegate.assembly import generation
 from tidegate.assembly.build import Builder, BuildError, Built, Made, collector_paused
-from tidegate.assembly.config import LATER, Address, Gateway, Part, Upstream, split_address, split_url
+from tidegate.assembly.config import LATER, Gateway, Upstream
+from tidegate.assembly.config_words import Address, Part, split_address, split_url
 from tidegate.assembly.inert import InertTools
 from tidegate.assembly.parts import PartError, PartErrors, Shelf, describe, found_in
 from tidegate.assembly.problems import ConfigError, FieldPath, Problem, did_you_mean

@@ -21,7 +21,7 @@ from typing import Any, Final
 import uvloop
 
 from tidegate.assembly.check import Checked
-from tidegate.assembly.config import split_address
+from tidegate.assembly.config_words import split_address
 from tidegate.assembly.problems import ConfigError
 from tidegate.control.admin.desk import Outcome, Readiness
 from tidegate.control.admin.token import VARIABLE, WeakToken, check_strength, find_token, read_kept

@@ -134,9 +134,10 @@ def _stored(
     item: ConsumerItem, written: Mapping[FieldPath, str] | None, digest: Callable[[bytes], bytes]
 ) -> StoredConsumer:
     secrets: dict[str, str] = {}
-    for kind, secret in (("basic", item.basic), ("hmac", item.hmac)):
-        if secret is not None:
-            secrets[kind] = (written or {}).get((kind,)) or secret.replace("${", "$${")
+    if item.basic is not None:
+        secrets["basic"] = (written or {}).get(("basic",), item.basic.replace("${", "$${"))
+    if item.hmac is not None:
+        secrets["hmac"] = (written or {}).get(("hmac",), item.hmac.replace("${", "$${"))
     return StoredConsumer(
         item.name,
         item.tenant,

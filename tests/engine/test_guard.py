@@ -130,13 +130,14 @@ def test_descriptors_press_at_90_percent_and_are_counted_only_where_it_may_be_tr
     assert worker.pressed
 
 
-def ticks(guard: Guard, worker: Any, *steps: float) -> None:
-    """Ticks that come *steps* seconds after one another."""
-    now = guard.ticked or 1000.0
-    if not guard.ticked:
-        guard.tick(now, worker)
+def ticks(guard: Guard, worker: Any, *steps: float, busy: float = 1.0) -> None:
+    """Ticks that come *steps* seconds after one another; of each the worker had its core for the share *busy*."""
+    now, used = guard.ticked or 1000.0, guard.used
+    steps = steps if guard.ticked else (0.0, *steps)
     for step in steps:
         now += step
+        used += step * busy
+        guard.processor_time = lambda used=used: used  # type: ignore[misc]
         guard.tick(now, worker)
 
 
@@ -153,18 +154,14 @@ def test_a_loop_that_stays_late_is_guarded_until_it_has_been_calm_for_a_second(w
     assert worker.logged == ["overload_begins", "overload_ends"]
 
 
-def test_only_the_lateness_of_its_own_making_steers_the_gate(worker: Any) -> None:
+def test_only_the_lateness_of_its_own_making_counts(worker: Any) -> None:
     guard = Guard()
-    used = [0.0]
-    guard.processor_time = lambda: used[0]
-    ticks(guard, worker, 0.01, 0.1, 0.1, 0.1, 0.1)
+    ticks(guard, worker, *[0.2] * 20, busy=0.2)  # a neighbour takes four fifths of the core
+    assert (worker.guarded, worker.gate.state) == (False, CALM)
+    ticks(guard, worker, *[0.2] * 4)
     assert worker.gate.state == SHEDDING
-    used[0] += 0.005
-    ticks(guard, worker, 0.02)
+    ticks(guard, worker, 0.02, busy=0.25)
     assert worker.gate.late_sum == pytest.approx(0.01 * 0.25)
-    used[0] += 1.0
-    ticks(guard, worker, 0.02)
-    assert worker.gate.late_sum == pytest.approx(0.01 * 1.25)
 
 
 def test_one_stall_however_long_is_no_overload(worker: Any) -> None:

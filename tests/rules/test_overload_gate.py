@@ -132,17 +132,6 @@ def test_the_rate_falls_while_the_loop_is_later_than_it_should_be_and_rises_whil
     assert gate.rate > 1.3 * low
 
 
-def test_what_others_on_the_machine_take_does_not_lower_the_rate() -> None:
-    gate = shedding(200.0, 1000.0)
-    gate.lag = 2 * TARGET
-    now = 1000.0
-    for _ in range(100):
-        now += 0.0101
-        gate.turned_away = 10
-        gate.tick(now, 10 * TARGET, 0.1)
-    assert gate.rate == pytest.approx(200.0, rel=0.3)
-
-
 def test_the_rate_never_falls_to_nothing() -> None:
     gate = shedding(200.0, 1000.0)
     windows(gate, 1000.0, 1.0, 50, 10)

@@ -41,7 +41,7 @@ class Guard:
         self.last = 0.0
         self.ticked = 0.0
         self.used = 0.0
-        """Seconds of processor time this thread had used at the last tick that was not calm."""
+        """Seconds of processor time this thread had used at the last tick."""
         self.processor_time: Callable[[], float] = time.thread_time
         self.lag = 0.0
         self.looked = 0.0
@@ -50,17 +50,22 @@ class Guard:
         self.memory_limit = memory_limit()
 
     def tick(self, now: float, runtime: Runtime) -> None:
-        """Each ``TICK``: how late is it? Lets in again whom the gate held."""
+        """Each ``TICK``: how late is it? Lets in again whom the gate held.
+
+        Lateness counts by the share of the time in which this thread had its core. What others on the machine take
+        makes it late as well, but fewer requests would not make it less so.
+        """
         passed = now - self.ticked
-        late = passed - TICK if self.ticked else 0.0
+        used = self.processor_time()
+        late = 0.0
+        if self.ticked and passed > TICK:
+            late = (passed - TICK) * min(1.0, (used - self.used) / passed)
         self.ticked = now
+        self.used = used
         gate = runtime.gate
         before = gate.state
         if before != CALM or late > LAG:
-            used = self.processor_time()
-            busy = (used - self.used) / passed if before != CALM and passed > 0.0 else 1.0
-            self.used = used
-            gate.tick(now, late, min(1.0, busy))
+            gate.tick(now, late)
             runtime.guarded = runtime.drowning or gate.state != CALM
             if (gate.state == SHEDDING) != (before == SHEDDING):
                 event = "overload_begins" if gate.state == SHEDDING else "overload_ends"

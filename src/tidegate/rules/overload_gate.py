@@ -82,12 +82,11 @@ class OverloadGate:
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def tick(self, now: float, late: float, busy: float = 1.0) -> None:
-        """A timer of the loop fired *late* seconds after it was due. Each 10 ms; when calm only for late ones. *busy*
-        is the share of the time since the tick before in which the worker had its core: what others on the machine took
-        makes it late as well, but fewer requests would not make it less so."""
+    def tick(self, now: float, late: float) -> None:
+        """A timer of the loop fired, *late* seconds of its own making after it was due. Each 10 ms; when calm only for
+        late ones."""
         if self.state == SHEDDING:
-            self.late_sum += late * busy
+            self.late_sum += late
             self.ticks += 1
             if now - self.window_began >= WINDOW:
                 self._steer(now)

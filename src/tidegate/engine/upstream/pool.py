@@ -102,11 +102,12 @@ class Pool:
                 connection.close()
                 continue
             self.events["reused"] += 1
-            busy = self.open - len(idle)
-            if busy > self.peak:
-                self.peak = busy
-            if not idle and busy >= AHEAD_FROM:
-                self._open_ahead()
+            if not idle:  # all are busy; a pool too large for that shrinks until it is so
+                busy = self.open
+                if busy > self.peak:
+                    self.peak = busy
+                if busy >= AHEAD_FROM:
+                    self._open_ahead()
             return connection
         return None
 

@@ -31,7 +31,7 @@ INTERPRETED = {
     "ports/provider.py": "msgspec structs",
     "ports/strategy.py": "msgspec structs",
     "ports/settings.py": "pydantic types; read at load only",
-    "engine/guard.py": "runs ten times a second, nearly all of it in system calls",
+    "engine/guard.py": "runs at ticks, a hundred a second, nearly all of it in system calls",
     "engine/downstream/listener.py": "runs once a connection, nearly all of it in system calls",
 }
 """Files of those rooms that stay interpreted, and why."""

@@ -1,0 +1,51 @@
+"""``provider_options``: what a client says to one provider only is merged last into that target's body (LLM 5.12)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from tidegate.wire.json_object import WrongShape, is_object, members, raw_of
+
+PROTECTED: Final = frozenset(
+    ("model", "messages", "system", "contents", "systemInstruction", "input", "instructions", "prompt", "stream",
+     "stream_options", "api_key", "key", "authorization")
+)  # fmt: skip
+"""What no option may set: what is asked, of whom, how it comes back, who pays."""
+
+
+def read_options(value: bytes) -> dict[str, bytes]:
+    """The objects of a ``provider_options`` member by provider or dialect. Raises ``WrongShape``."""
+    found = members(value, "provider_options")
+    for name, options in found.items():
+        if not is_object(options):
+            raise WrongShape(f"provider_options.{name}", "an object")
+    return found
+
+
+def merge_options(body: dict[str, object], options: dict[str, bytes], addressed: tuple[str, ...]) -> list[str]:
+    """Merges the *options* whose key is in *addressed* into *body*, an object within an object member by member.
+    Returns the losses: protected members that somebody tried to set."""
+    losses: list[str] = []
+    for key in addressed:
+        value = options.get(key)
+        if value is None:
+            continue
+        for name, raw in members(value, f"provider_options.{key}").items():
+            if name in PROTECTED:
+                losses.append(f"provider_options.{key}.{name}")
+            else:
+                body[name] = _merged(body.get(name), raw)
+    return losses
+
+
+def _merged(before: object, raw: bytes) -> object:
+    if isinstance(before, msgspec.Raw) and is_object(bytes(before)):
+        before = {name: raw_of(value) for name, value in members(bytes(before)).items()}
+    if not isinstance(before, dict) or not is_object(raw):
+        return raw_of(raw)
+    merged: dict[str, object] = dict(before)
+    for name, value in members(raw).items():
+        merged[name] = _merged(merged.get(name), value)
+    return merged

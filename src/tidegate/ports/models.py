@@ -35,6 +35,8 @@ class PriceRow:
     id: str
     units: dict[str, int]
     tiers: dict[str, tuple[PriceTier, ...]] = field(default_factory=dict)
+    services: dict[str, PriceRow] = field(default_factory=dict)
+    """Service tier (``priority flex fast batch``) -> the whole row that holds there."""
     per_request: int = 0
     free: bool = False
     source: str = "config"

@@ -50,7 +50,8 @@ class Transport:
         self.write(b"".join(pieces))
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 28480)}.get(name, default)
+        known = {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 28480), "socket": Unknowing()}
+        return known.get(name, default)
 
     def set_write_buffer_limits(self, high: int, low: int) -> None:
         pass
@@ -74,6 +75,13 @@ class Transport:
         pass
 
     abort = pause_reading = resume_reading = close
+
+
+class Unknowing:
+    """A socket whose kernel does not say when its last bytes came: the guard at the door then lets them in."""
+
+    def getsockopt(self, *_: int) -> bytes:
+        return b""
 
 
 class Inside:
@@ -138,6 +146,7 @@ class Inside:
             opened.listen(8)
             sockets[listener.name] = opened
         await engine.start(built.plan, sockets)
+        tools.steps.post = None  # an answer is seen in the call that makes it, not at the end of the turn
         self.engine = engine
         runtime = engine.runtime
         self.client = Http1Connection(runtime, next(iter(engine.listeners.values())))

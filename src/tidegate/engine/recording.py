@@ -42,21 +42,19 @@ def record_of(x: Exchange, generation: int, seconds: float) -> Record:
         x.bytes_out,
         x.priority,
         x.head.index.get("user-agent", "")[:AGENT_SIZE],
+        int((x.first_byte_at - x.started) * 1e6) if x.first_byte_at else 0,
+        int((x.deadline - x.started) * 1000) if x.deadline else 0,
+        x.limits,
+        identity.tenant if identity is not None else "",
+        identity.consumer if identity is not None else "",
+        identity.key_id if identity is not None else "",
+        identity.method if identity is not None else "",
     )
-    if identity is not None:
-        record.tenant = identity.tenant
-        record.consumer = identity.consumer
-        record.key_id = identity.key_id
-        record.auth = identity.method
-    if x.first_byte_at:
-        record.first_byte_us = int((x.first_byte_at - x.started) * 1e6)
     if x.attempts > 1 or x.retry_reason:
         record.retry_reason = x.retry_reason
         record.hedged = x.hedged
     if x.variant:
         record.variant = x.variant
-    if x.limits:
-        record.limits = x.limits
     if x.queue_us:
         record.queue_us = x.queue_us
     if x.breaker:
@@ -67,6 +65,4 @@ def record_of(x: Exchange, generation: int, seconds: float) -> Record:
         record.fault = x.fault
     if x.batched:
         record.batched = x.batched
-    if x.deadline:
-        record.deadline_ms = int((x.deadline - x.started) * 1000)
     return record

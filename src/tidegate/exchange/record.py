@@ -41,18 +41,18 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     bytes_out: int = 0
     priority: int = 2
     user_agent: str = ""
-    # Told where there is something to tell.
+    first_byte_us: int = 0
+    deadline_ms: int = 0
+    limits: str = ""
     tenant: str = ""
     consumer: str = ""
     key_id: str = ""
     auth: str = ""
+    # Told where there is something to tell.
     variant: str = ""
     retry_reason: str = ""
     hedged: bool = False
-    first_byte_us: int = 0
-    deadline_ms: int = 0
     queue_us: int = 0
-    limits: str = ""
     cache: str = ""
     breaker: str = ""
     fallback: str = ""

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.head import ResponseHead
+from tidegate.rules.response_time import Timed
 
 
-class Endpoint:
+class Endpoint(Timed):
     """One address and port of an upstream, with what this worker knows of it. Survives reloads by its key.
 
     key        ``host:port``; identity over reloads together with the upstream's name
@@ -21,8 +22,8 @@ class Endpoint:
     """
 
     __slots__ = (
-        "active", "address", "average", "average_at", "base_weight", "host", "index", "key", "load", "load_at",
-        "location", "own_active", "port", "priority", "scheme", "slot", "state", "upstream", "weight", "zone",
+        "address", "base_weight", "host", "index", "key", "load", "load_at", "location", "own_active", "port",
+        "priority", "scheme", "slot", "state", "upstream", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +40,7 @@ class Endpoint:
         location: tuple[float, float] | None = None,
         index: int = 0,
     ) -> None:
+        super().__init__(weight)
         self.upstream = upstream
         self.scheme = scheme
         self.host = host
@@ -46,15 +48,11 @@ class Endpoint:
         self.address = address or host
         self.key = f"{address or host}:{port}"
         self.base_weight = weight
-        self.weight = weight
         self.priority = priority
         self.zone = zone
         self.location = location
         self.index = index
-        self.active = 0
         self.own_active = 0
-        self.average = 0.0
-        self.average_at = 0.0
         self.load = 0.0
         self.load_at = 0.0
         self.slot = -1

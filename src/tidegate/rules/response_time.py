@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import exp
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from tidegate.rules.weighted_draw import WeightedDraw
 
@@ -22,13 +22,17 @@ _SURVEY_LIFE: Final = 0.010
 """Seconds for which best and mean of the pool stand: both only bound and stand in."""
 
 
-class Timed(Protocol):
-    """As much of an endpoint as this rule looks at."""
+class Timed:
+    """As much of an endpoint as this rule looks at; ``ports/balancer.Endpoint`` has the meaning of each. A class and no
+    protocol: compiled, its attributes are then read from their places and not looked for by name."""
 
-    weight: float
-    active: int
-    average: float
-    average_at: float
+    __slots__ = ("active", "average", "average_at", "weight")
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+        self.active = 0
+        self.average = 0.0
+        self.average_at = 0.0
 
 
 E = TypeVar("E", bound=Timed)

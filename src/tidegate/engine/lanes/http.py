@@ -130,7 +130,10 @@ async def serve_from(
             if fallback is not None:
                 reached.done(runtime.clock(), "")
                 raise Fault("bad_upstream", "The upstream answered with an error.", reason=str(reached.head.status))
-        await answer(runtime, client, route, x, reached)
+        if is_whole(route, x, reached):
+            answer_whole(runtime, client, x, reached)
+        else:
+            await answer(runtime, client, route, x, reached)
     except Fault as fault:
         if fault.code == "upstream_timeout" and fault.reason != "connect_timeout":
             timed_out = True
@@ -167,28 +170,64 @@ def identity_value(x: Exchange, source: str) -> str:
     return value
 
 
+def nobody_looks(route: RoutePlan, x: Exchange) -> bool:
+    """Does the answer pass as it is: no hook wants it, no debug field comes with it, no shape is imposed?"""
+    return not (route.on_response_head or route.on_response_body or route.on_response_chunk or x.debug or x.shape)
+
+
+def is_whole(route: RoutePlan, x: Exchange, reached: Reached) -> bool:
+    """Has an answer that passes as it is come whole with its head? Then nothing is left to wait for."""
+    connection = reached.connection
+    return connection.ended and not connection.trailers and nobody_looks(route, x)
+
+
+def answer_whole(runtime: Runtime, client: ClientSide, x: Exchange, reached: Reached) -> None:
+    """Head and body to the client in one go: the common case of :func:`answer`, without a coroutine."""
+    connection = reached.connection
+    kind = "cancelled"
+    try:
+        prepare(x, reached)
+        client.send_whole(x, reached.head, connection.taken())
+        kind = ""
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        reached.done(runtime.clock(), kind)
+
+
+def prepare(x: Exchange, reached: Reached) -> None:
+    """The head of an answer whose fields nobody looks at: what the upstream sent travels as one piece of text."""
+    head = reached.head
+    x.first_byte_at = reached.at
+    head.body_length = told_length(x, head)
+    text, head.dated = response_text(head)
+    if x.answer_fields is not None:
+        text += field_lines(x.answer_fields)
+    head.text = f"{text}x-request-id: {x.request_id}\r\n"
+    x.status = head.status
+
+
+def told_length(x: Exchange, head: ResponseHead) -> int:
+    """The length of the body, or of the one that is not sent (HEAD, 304) as the upstream announces it."""
+    if head.body_length == NO_BODY and (x.method == "HEAD" or head.status == 304):
+        return announced_length(head.fields)
+    return head.body_length
+
+
 async def answer(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, reached: Reached) -> None:
     """Answer hooks, then the head and the body to the client: at once, through the relay, or gathered first."""
     connection = reached.connection
     head = reached.head
     kind = "cancelled"
     try:
-        x.first_byte_at = reached.at
-        if head.body_length == NO_BODY and (x.method == "HEAD" or head.status == 304):
-            head.body_length = announced_length(head.fields)
-        if not (route.on_response_head or route.on_response_body or route.on_response_chunk or x.debug or x.shape):
-            # Nobody looks at the fields: what the upstream sent travels as one piece of text.
-            text, head.dated = response_text(head)
-            if x.answer_fields is not None:
-                text += field_lines(x.answer_fields)
-            head.text = f"{text}x-request-id: {x.request_id}\r\n"
-            x.status = head.status
-            if connection.ended and not connection.trailers:
-                client.send_whole(x, head, connection.taken())
-            else:
-                await send_on(runtime, client, route, x, reached, None)
+        if nobody_looks(route, x):
+            prepare(x, reached)
+            await send_on(runtime, client, route, x, reached, None)
             kind = ""
             return
+        x.first_byte_at = reached.at
+        head.body_length = told_length(x, head)
         coding = head.get("content-encoding") or ""
         head.fields = response_fields(head.fields)
         if x.answer_fields is not None:

@@ -120,9 +120,13 @@ class _Line:
         self.calls: dict[int, int] = {}
         """The vendor's index -> part."""
         self.ids: dict[int, str] = {}
+        self.now: dict[int, int] = {}
+        """The vendor's index -> the call it means now, where it gives several calls one index."""
         self.last = -1
         self.waiting: dict[int, tuple[str, list[str]]] = {}
         self.detail = -1
+        self.plain = 0
+        """Characters of the thought that came without details so far."""
         self.audio = -1
         self.transcript = -1
         self.open: list[int] = []
@@ -249,6 +253,7 @@ class ChatEventReader:
             thought = delta.reasoning_content or delta.reasoning
             if thought:
                 self._flow(index, line, "thought", thought, b"", out)
+                line.plain += len(thought)
         content = delta.content
         if content:
             if isinstance(content, str):
@@ -293,6 +298,7 @@ class ChatEventReader:
             line.flow = -1
             line.flow_kind = ""
             line.detail = -1
+            line.plain = 0
 
     def _open(self, index: int, line: _Line, kind: PartKind, head: Part, out: list[ChatDelta]) -> int:
         at = line.parts
@@ -333,6 +339,10 @@ class ChatEventReader:
         elif isinstance(part, Thought):
             number = members(raw).get("index", b"0")
             at = int(number) if number.isdigit() else 0
+            if line.plain and line.plain == len(part.text):  # told again beside its seal, as we write it ourselves
+                out.append(Sign(index, line.flow, part.signature))
+                self._end_flow(index, line, out)
+                return
             if line.flow_kind != "thought" or line.detail != at:
                 self._end_flow(index, line, out)
                 head = msgspec.structs.replace(part, text="", signature=b"")
@@ -413,11 +423,13 @@ class ChatEventReader:
                         return known
                 return max(line.calls, default=-1) + 1
             return max(line.calls, default=-1) + 1 if name else max(line.last, 0)
-        if at in line.calls and id and name and id != line.ids[at]:
+        at = line.now.get(at, at)
+        if id and at in line.calls and id != line.ids[at]:
             for known, known_id in line.ids.items():
                 if known_id == id:
                     return known
-            return max(line.calls) + 1
+            if name:
+                line.now[call.index or 0] = at = max(line.calls) + 1
         return at
 
     def _stop(self, index: int, line: _Line, word: str, out: list[ChatDelta]) -> None:

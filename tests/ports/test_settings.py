@@ -136,7 +136,7 @@ def test_what_parts_share_is_strict_frozen_and_comes_after_their_own_settings() 
         rate: Rate | None = None
 
     assert list(Own.model_json_schema()["properties"]) == ["realm", "optional", "forward_credentials", "failed_tries"]
-    assert list(Limit.model_json_schema()["properties"])[0] == "rate"
+    assert next(iter(Limit.model_json_schema()["properties"])) == "rate"
     with pytest.raises(ValidationError, match="extra_forbidden"):
         Own.model_validate({"optionel": True})
     with pytest.raises(ValidationError, match="frozen"):

@@ -1,0 +1,204 @@
+"""Keeps the books of the node (LLM 10.1): reads the ledgers each second on a thread, lends money on the loop.
+
+What is said before the books are open waits; nothing is lent before they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tidegate.control.books import BudgetAuthority, Message
+from tidegate.control.books_store import BookStore
+from tidegate.control.ledger_shipping import Shipping
+
+EACH: Final = 1.0
+"""Seconds between two passes over the ledgers."""
+KEEP: Final = 90 * 86_400.0
+"""Seconds for which segments are kept."""
+MOST_EARLY: Final = 100_000
+"""Messages that may wait for the books to open."""
+
+
+class Usage(NamedTuple):
+    """Figures, and the time (seconds since the epoch) up to which they are whole."""
+
+    rows: list[dict[str, Any]]
+    as_of: float
+
+
+class Bookkeeper:
+    """State: NEW until ``start``, OPENING, OPEN (``authority`` is there), CLOSED.
+
+    data  the data folder: ``books.sqlite`` and ``ledger/`` in it
+    send  sends one message to the worker of a row
+    say   tells the operator
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        send: Callable[[int, Message], object],
+        workers: int = 1,
+        keep: float = KEEP,
+        say: Callable[[str], None] = lambda text: None,
+        replace: Callable[[int], object] | None = None,
+    ) -> None:
+        self.data = data
+        self.now = now
+        self.wall = wall
+        self.send = send
+        self.workers = workers
+        self.keep = keep
+        self.say = say
+        self.replace = replace or kill
+        self.started = False
+        self.closed = False
+        self.store: BookStore | None = None
+        self.shipping: Shipping | None = None
+        self.authority: BudgetAuthority | None = None
+        self.hellos: dict[int, tuple[int, Message | None]] = {}
+        """Row → pid and what it holds, as said before the books were open."""
+        self.pids: list[int] | None = None
+        self.early: list[tuple[int, Message]] = []
+        self.dead: set[str] = set()
+        """Boots whose process is gone, to be buried."""
+        self.passing: asyncio.Task[None] | None = None
+        self.passed_at = float("-inf")
+        self.wanted = False
+        self.as_of = 0.0
+        self.trouble = ""
+
+    def start(self) -> None:
+        """Open the books and begin to read. Later calls do nothing."""
+        self.started = True
+        self.wanted = True
+
+    # -- what is heard ------------------------------------------------------------------------------------------------
+
+    def crew(self, pids: Iterable[int]) -> None:
+        """These workers live, as the supervisor says."""
+        self.pids = list(pids)
+        if self.authority is not None:
+            self.authority.crew(self.pids)
+
+    def gone(self, row: int, pid: int) -> None:
+        """The worker *pid* is dead."""
+        if row in self.hellos and self.hellos[row][0] == pid:
+            del self.hellos[row]
+        if self.authority is not None:
+            self.dead.update(self.authority.gone(pid))
+            self.wanted = True
+
+    def hello(self, row: int, pid: int, told: Message | None) -> None:
+        """A worker is there."""
+        if self.authority is None:
+            self.hellos[row] = (pid, told)
+            self.early = [each for each in self.early if each[0] != row]
+        else:
+            self.authority.hello(row, pid, told)
+            self.wanted = True
+
+    def handle(self, row: int, message: Message) -> None:
+        """Take a message of the worker *row*; kinds that are not about money are skipped."""
+        if self.authority is not None:
+            self.authority.handle(row, message)
+        elif self.started and len(self.early) < MOST_EARLY:
+            self.early.append((row, message))
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Each 10 ms."""
+        if not self.started or self.closed:
+            return
+        if self.authority is not None:
+            self.authority.tick()
+        now = self.now()
+        if self.passing is None and (now - self.passed_at >= EACH or (self.wanted and not self.trouble)):
+            self.passed_at = now
+            self.wanted = False
+            self.passing = asyncio.get_running_loop().create_task(self._pass())
+
+    async def _pass(self) -> None:
+        try:
+            if self.authority is None:
+                await asyncio.to_thread(self._open)
+                self._opened()
+            authority, shipping = self.authority, self.shipping
+            assert authority is not None and shipping is not None
+            cuts = authority.cuts()
+            dead = frozenset(self.dead)
+            live = frozenset(authority.rows.values()) - dead
+            begun = self.wall()
+            read = await asyncio.to_thread(shipping.run, cuts, dead, live)
+            if read.whole:
+                self.as_of = begun
+            authority.passed(read, cuts)
+            self.dead -= read.buried
+            self._note(shipping.trouble)
+        except (OSError, sqlite3.Error) as error:
+            self._note(str(error) or type(error).__name__)
+        finally:
+            self.passing = None
+
+    def _open(self) -> None:
+        folder = self.data / "ledger"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        store = BookStore(self.data / "books.sqlite")
+        self.shipping = Shipping(folder, store, self.wall, self.keep)
+        self.store = store
+
+    def _opened(self) -> None:
+        """The books are open: say to them what came before."""
+        assert self.store is not None and self.shipping is not None
+        authority = BudgetAuthority(
+            self.store.spent, self.now, self.wall, self.send, self.workers, self.replace, self.shipping.latest
+        )
+        for row, (pid, told) in self.hellos.items():
+            authority.hello(row, pid, told)
+        if self.pids is not None:
+            authority.crew(self.pids)
+        for row, message in self.early:
+            authority.handle(row, message)
+        self.hellos = {}
+        self.early = []
+        self.authority = authority
+
+    def _note(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            self.say(f"the books cannot be kept: {trouble}")
+        elif self.trouble and not trouble:
+            self.say("the books are kept again")
+        self.trouble = trouble
+
+    # -- operators ----------------------------------------------------------------------------------------------------
+
+    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> Usage:
+        """As ``books_store.BookStore.usage``; nothing while the books are closed."""
+        if self.store is None:
+            return Usage([], self.wall() if not self.started else self.as_of)
+        return Usage(await asyncio.to_thread(self.store.usage, begin, end, by, bucket), self.as_of)
+
+    async def close(self) -> None:
+        """Let go of the files, after the pass that is under way."""
+        self.closed = True
+        if self.passing is not None:
+            await self.passing
+        if self.store is not None:
+            self.store.close()
+
+
+def kill(pid: int) -> None:
+    """The worker *pid* holds money and does not say how much: the supervisor starts another."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

@@ -18,6 +18,8 @@ from tidegate.wire.token_usage import dug, read_usage
 _NO_RENAMES: Final[dict[str, str]] = {}
 _INCLUDE: Final = b'{"include_usage":true}'
 _QUOTE: Final = 0x22
+_BRACE: Final = 0x7B
+_OBJECT: Final = frozenset({b" {", b"\n{"})
 
 
 class _Frame(msgspec.Struct):
@@ -31,10 +33,15 @@ _frame = msgspec.json.Decoder(_Frame).decode
 def event_usage(event: str, data: bytes, renames: Mapping[str, str]) -> tuple[Usage | None, bool, bool]:
     """(usage, this frame shows content, this frame ends the stream) of one frame."""
     usage = None
-    if b'"usage":{' in data or b'"usage": {' in data:
-        usage = _usage(data, renames)
+    at = data.find(b'"usage":')
+    if at >= 0:
+        if data[at + 8 : at + 10] in _OBJECT or data[at + 8] == _BRACE:
+            usage = _usage(data, renames)
     elif data == b"[DONE]":
         return None, False, True
+    at = data.find(b'"content":"')
+    if at >= 0 and data[at + 11] != _QUOTE:
+        return usage, True, False
     return usage, shows_content(data), event == "error"
 
 

@@ -7,8 +7,10 @@ from typing import Any
 from tidegate.engine.arrival import arrive, set_deadline
 from tidegate.engine.gathering import gather_request
 from tidegate.engine.lanes import http as http_lane
+from tidegate.engine.lanes import llm as llm_lane
 from tidegate.engine.lanes import tunnel as tunnel_lane
 from tidegate.engine.lanes.respond import redirect_answer, respond_head, send_answer
+from tidegate.engine.models.answering import shaped_fault
 from tidegate.engine.recording import record_of
 from tidegate.engine.request_body import RequestBody, too_large
 from tidegate.engine.runtime import Runtime, work_of
@@ -17,7 +19,7 @@ from tidegate.engine.steps import Cancelled, in_task
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Answer
-from tidegate.ports.plan import HookPlan, RoutePlan
+from tidegate.ports.plan import HookPlan, Plan, RoutePlan
 from tidegate.rules.canonical import ENCODED_SLASH, PATH_PARAMS, query_value
 from tidegate.wire.problem import problem
 
@@ -90,6 +92,8 @@ async def journey(
                 client.set_deadline(x.deadline)
             else:
                 x.deadline = x.started + request_timeout
+            if route.llm is not None:
+                llm_lane.present_key(x, route.llm)
             for hook in route.on_request_head:
                 verdict = hook.call(x)
                 if verdict is None:
@@ -115,6 +119,8 @@ async def journey(
                     await tunnel_lane.serve(runtime, client, route, x)
                 else:
                     await http_lane.serve(runtime, client, route, x, body)
+            elif lane == "llm":
+                await llm_lane.serve(runtime, client, route, x, body)
             elif lane == "respond":
                 assert route.respond is not None
                 client.send_whole(x, respond_head(route, x, route.respond), route.respond.body)
@@ -128,7 +134,7 @@ async def journey(
                 client.cut()
             else:
                 client.close_after(fault.close)
-                send_answer(client, x, route, problem(fault, x.request_id, x.trace_id, plan.name))
+                send_answer(client, x, route, told(plan, route, x, fault))
     except Cancelled:
         x.end = "cancelled"
         x.code, x.flag = "client_closed", "DC"
@@ -148,7 +154,7 @@ async def journey(
             x.end = "cut"
             client.cut()
         else:
-            send_answer(client, x, None, problem(defect, x.request_id, x.trace_id, plan.name))
+            send_answer(client, x, None, told(plan, route, x, defect))
     finally:
         runtime.in_flight -= 1
         if x.releases is not None:
@@ -172,6 +178,13 @@ async def journey(
             for sink in plan.sinks:
                 sink.write(record)
         client.ended(x)
+
+
+def told(plan: Plan, route: RoutePlan | None, x: Exchange, fault: Fault) -> Answer:
+    """*fault* as the client understands it: a problem, or the words of its own SDK on a route to models (LLM 5.11)."""
+    if route is not None and route.llm is not None:
+        return shaped_fault(plan.models, fault, x, plan.name)
+    return problem(fault, x.request_id, x.trace_id, plan.name)
 
 
 def announced_names(value: str) -> frozenset[str]:

@@ -1,0 +1,169 @@
+"""The lane to models: read, resolve, choose, reserve, try, answer, settle, in the order of LLM 9.1."""
+
+from __future__ import annotations
+
+from tidegate.engine.models.accounting import Account
+from tidegate.engine.models.answering import finished_head, money_fields, target_fields
+from tidegate.engine.models.asking import ModelCall, read_body
+from tidegate.engine.models.catalogue import show_models
+from tidegate.engine.models.choosing import candidates_of, resolve
+from tidegate.engine.models.relaying import Outlet, Stream, failed_of
+from tidegate.engine.models.trying import Whole, first_answer
+from tidegate.engine.request_body import RequestBody
+from tidegate.engine.runtime import Runtime
+from tidegate.engine.sides import ClientSide
+from tidegate.exchange.chat import END
+from tidegate.exchange.exchange import Exchange
+from tidegate.exchange.fault import CLIENT, Fault
+from tidegate.ports.models import LlmPlan
+from tidegate.ports.plan import RoutePlan
+from tidegate.rules.client_key import client_key, without_key
+from tidegate.rules.credentials import token_of
+from tidegate.rules.pricing import dollars
+from tidegate.rules.surfaces import Surface, surface_of
+
+IN_ONE_PIECE = frozenset({"chat", "completions", "embeddings", "moderations", "rerank", "images", "count_tokens"})
+"""Surfaces whose bodies are JSON and are read whole."""
+
+
+def present_key(x: Exchange, llm: LlmPlan) -> None:
+    """Before the route's filters: whichever field an SDK puts its key into, they find it in ``x-api-key``. Raises 400
+    ``ambiguous_credentials``."""
+    head = x.head
+    index = head.index
+    key = client_key(index, x.query, llm.query_key)
+    if llm.query_key and "key=" in x.query:
+        x.query = x.upstream_query = without_key(x.query)
+    if key and "x-api-key" not in index and token_of(index.get("authorization"), "bearer") is None:
+        head.index = {**index, "x-api-key": key}  # other heads of the same field block keep theirs
+
+
+async def serve(
+    runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, body: RequestBody | None
+) -> None:  # fmt: skip
+    """Serve *x* from a model. Raises the Fault that is to be told to the client, while nothing has been told yet."""
+    assert route.llm is not None
+    surface = surface_of(x.method, x.path, x.head.index)
+    if surface.kind == "models":
+        show_models(runtime, client, route, x, surface)
+        return
+    if surface.kind not in IN_ONE_PIECE:
+        raise Fault("not_found", "This surface is not served yet.", side=CLIENT)
+    await serve_call(call_of(runtime, client, route, x, surface), body)
+
+
+def call_of(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, surface: Surface) -> ModelCall:
+    """The call, with the dialect its client speaks."""
+    models = runtime.plan.models
+    dialect = models.dialects.get(surface.dialect) if models is not None else None
+    if dialect is None:
+        raise Fault("not_found", "This surface is not served yet.", side=CLIENT)
+    return ModelCall(runtime, client, route, x, surface, dialect)
+
+
+async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
+    """One call with a JSON body, answered whole or as a stream."""
+    await read_body(call, body)
+    resolve(call)
+    account = Account(call)
+    account.refuse_if_exhausted()
+    candidates = candidates_of(call, call.runtime.models)
+    await account.admit()
+    await account.open(candidates)
+    outlet = Outlet(call) if call.stream else None
+    fault: Fault | None = None
+    try:
+        answer = await first_answer(call, account, candidates, outlet)
+        if isinstance(answer, Stream):
+            await tell_stream(call, account, answer, outlet)
+        else:
+            await tell_whole(call, account, answer, outlet)
+    except Fault as raised:
+        fault = raised
+        if outlet is None or not outlet.begun:
+            raise
+        told_late(call, outlet, raised)
+    finally:
+        if outlet is not None:
+            outlet.stop()
+        account.close(fault)
+
+
+async def tell_stream(call: ModelCall, account: Account, stream: Stream, outlet: Outlet | None) -> None:
+    """The stream has begun; its end waits for the books."""
+    assert outlet is not None
+    account.credential = call.credential.id if call.credential is not None else ""
+    account.first_at = stream.first_at
+    account.usage, account.pieces = stream.usage, stream.pieces
+    stream.account = account
+    await stream.over
+    account.usage, account.pieces = stream.usage, stream.pieces
+    account.served, account.stop = stream.served, stream.stop_word
+    call.losses = stream.reached.losses
+    fault = stream.fault
+    if fault is None:
+        try:
+            work = account.settle()
+            if work is not None:
+                await work
+        except Fault as trouble:
+            fault = trouble
+    end = b""
+    if fault is None:
+        if call.llm.expose != "none":
+            end = stream.comment(f"x-tidegate-cost: {dollars(account.cost)}")
+        end += stream.ending()
+        note_answer(call, account, stream.first_at)
+    else:
+        note_cut(call, fault)
+        end = stream.broken(fault)
+        account.close(fault)
+    outlet.say(end)
+    outlet.end()
+
+
+async def tell_whole(call: ModelCall, account: Account, whole: Whole, outlet: Outlet | None) -> None:
+    """An answer in one piece: booked, then told."""
+    account.credential = call.credential.id if call.credential is not None else ""
+    account.first_at = whole.reached.at
+    account.usage, account.served, account.stop = whole.usage, whole.served, whole.stop
+    account.upstream_request_id = whole.reached.head.get("x-request-id") or ""
+    call.losses = whole.reached.losses + whole.losses
+    work = account.settle()
+    if work is not None:
+        await work
+    note_answer(call, account, whole.reached.at)
+    if outlet is not None:
+        outlet.begin(whole.reached)
+        outlet.say(whole.body + whole.ending)
+        outlet.end()
+        return
+    fields = [("content-type", whole.content_type), *target_fields(call, whole.reached)]
+    fields += money_fields(call, account.cost, whole.usage)
+    call.client.send_whole(call.x, finished_head(call, 200, fields, len(whole.body)), whole.body)
+
+
+def told_late(call: ModelCall, outlet: Outlet, fault: Fault) -> None:
+    """The status line is out already: one error event ends the stream (rule 3)."""
+    note_cut(call, fault)
+    writer = outlet.writer()
+    outlet.say(writer.write(failed_of(fault)) + writer.write(END))
+    outlet.end()
+
+
+def note_cut(call: ModelCall, fault: Fault) -> None:
+    """What the access record keeps of a fault that came too late for a status."""
+    x = call.x
+    x.end = "cut"
+    x.code, x.reason, x.flag = fault.code, fault.reason, fault.flag
+    call.runtime.metrics.add("rejects_total", (fault.code,), ("code",))
+
+
+def note_answer(call: ModelCall, account: Account, first_at: float) -> None:
+    """What strategies and operators see of an answer."""
+    candidate = account.serving
+    if candidate is None:
+        return
+    runtime = call.runtime
+    now = runtime.clock()
+    candidate.figures.answered(first_at - call.x.started, now - call.x.started, account.usage)

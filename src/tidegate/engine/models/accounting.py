@@ -1,0 +1,331 @@
+"""The money of one call: reserved before a provider hears of it, settled before the client hears the end (LLM 10).
+
+Whatever happens to a call, its account is closed once: settled with what was used, or released when nothing was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from tidegate.engine.models.asking import ModelCall
+from tidegate.engine.models.choosing import CHAT_KINDS, Candidate
+from tidegate.engine.steps import Stepper
+from tidegate.exchange.chat import Usage
+from tidegate.exchange.fault import Fault
+from tidegate.exchange.ledger import LedgerRecord
+from tidegate.ports.authority import Policy, Verdict
+from tidegate.ports.books import BudgetLevel, Refused, Reservation
+from tidegate.rules.pricing import cost_of, reserve_of
+from tidegate.rules.ulid import ulid
+
+PICTURE: Final = 16_384
+"""Tokens that one piece of media is reserved as: above any vendor's picture, a document's or a clip's usual."""
+
+OUTPUT: Final = 4096
+"""Tokens of an answer whose bound nobody names."""
+
+MARK_BYTES: Final = 4096
+MARK_SECONDS: Final = 2.0
+CACHE_WRITERS: Final = frozenset({"anthropic_messages", "bedrock_converse"})
+
+ESTIMATE_BYTES: Final = 4
+"""Bytes of text that a token is taken for where the provider tells no usage."""
+
+
+class Account:
+    """One call's. Mutable state: ``reservation`` until it is ``closed``; ``serving``, the target that is being asked,
+    paid for from the moment it heard the request; ``waste`` n$ of tries that brought nothing."""
+
+    def __init__(self, call: ModelCall) -> None:
+        self.call = call
+        self.id = ulid(call.x.wall, call.runtime.random.getrandbits(80))
+        self.levels: tuple[BudgetLevel, ...] = call.caller.budgets + (
+            call.plan.budgets if call.plan is not None else ()
+        )
+        self.reservation: Reservation | None = None
+        self.serving: Candidate | None = None
+        self.credential = ""
+        self.usage: Usage | None = None
+        self.pieces = 0
+        self.served = ""
+        self.stop = ""
+        self.first_at = 0.0
+        self.upstream_request_id = ""
+        self.waste = 0
+        self.cost = 0
+        self.closed = False
+        self.tokens_taken = 0
+        self.marked_at = call.runtime.clock()
+        self.unmarked = 0
+
+    # -- before ----------------------------------------------------------------------------------------------------
+
+    def refuse_if_exhausted(self) -> None:
+        """The quick refusal: some budget is known to have nothing left."""
+        books = self.call.runtime.tools.books
+        if books is not None and self.levels:
+            refused = books.exhausted(self.levels)
+            if refused is not None:
+                raise over_budget(refused)
+
+    async def open(self, candidates: list[Candidate]) -> None:
+        """Set aside what the dearest of *candidates* may cost. Raises ``budget_exceeded``, ``limiter_unavailable``,
+        ``ledger_unavailable``."""
+        call = self.call
+        books = call.runtime.tools.books
+        if books is None:
+            return
+        amount = 0
+        if self.levels:
+            amount = max([worst_case(call, candidate) for candidate in candidates])
+        left = call.deadline - call.runtime.clock()
+        answer = books.reserve(self.id, self.levels, amount, call.name, call.runtime.wall() + left)
+        if isinstance(answer, Coroutine):
+            answer = await answer
+        if isinstance(answer, Refused):
+            raise over_budget(answer)
+        self.reservation = answer
+
+    # -- meanwhile -------------------------------------------------------------------------------------------------
+
+    def asks(self, candidate: Candidate) -> None:
+        """From now on *candidate* may have to be paid."""
+        self.serving = candidate
+
+    def failed(self) -> None:
+        """The one that was asked gave nothing and wants nothing."""
+        self.serving = None
+
+    def mark(self, size: int, usage: Usage | None, pieces: int) -> None:
+        """*size* more bytes of a stream have come."""
+        if self.closed:
+            return
+        self.unmarked += size
+        self.usage = usage
+        self.pieces = pieces
+        reservation = self.reservation
+        if reservation is None:
+            return
+        now = self.call.runtime.clock()
+        if self.unmarked >= MARK_BYTES or now >= self.marked_at + MARK_SECONDS:
+            self.unmarked = 0
+            self.marked_at = now
+            reservation.mark(usage or self._estimate())
+
+    # -- after -----------------------------------------------------------------------------------------------------
+
+    def settle(self, end: str = "complete", fault: Fault | None = None) -> Coroutine[Any, Any, None] | None:
+        """Book the call. None: done; else await what is returned. Raises ``ledger_unavailable``. Once."""
+        if self.closed:
+            return None
+        self.closed = True
+        record = self.record(end, fault)
+        self._correct_tokens(record.usage)
+        reservation = self.reservation
+        return reservation.settle(record) if reservation is not None else None
+
+    def close(self, fault: Fault | None = None) -> None:
+        """The call is over, however it went: what is not settled yet is settled now, or released where nobody has to be
+        paid. Never waits, never raises."""
+        if self.closed:
+            return
+        call = self.call
+        cancelled = fault is None
+        if self.serving is None or not call.sent:
+            self.closed = True
+            self._correct_tokens(None)
+            if self.reservation is not None:
+                self.reservation.release(self.record("cancelled" if cancelled else "complete", fault))
+            return
+        try:
+            work = self.settle("cancelled" if cancelled else "cut", fault)
+        except Fault as trouble:
+            call.runtime.log("error", "ledger_unavailable", id=self.id, reason=trouble.reason)
+            return
+        if work is not None:
+            call.runtime.steps.go(Stepper(call.runtime.steps, finish(call, self.id, work)))
+
+    def record(self, end: str, fault: Fault | None) -> LedgerRecord:
+        """Everything that is known of the call, priced."""
+        call = self.call
+        x = call.x
+        caller = call.caller
+        identity = x.identity
+        now = call.runtime.clock()
+        user = call.members.get("user")
+        record = LedgerRecord(
+            id=self.id,
+            ts=x.wall,
+            duration_us=int((now - x.started) * 1e6),
+            tenant=caller.tenant,
+            team=caller.team,
+            consumer=caller.consumer,
+            key_id=identity.key_id if identity is not None else "",
+            user=user[:128] if isinstance(user, str) else "",
+            route=call.route.name,
+            surface=call.surface.kind,
+            dialect=call.surface.dialect,
+            asked=call.asked,
+            stream=call.stream,
+            status=fault.status if fault is not None else x.status or 200,
+            attempts=tuple(call.attempts),
+            losses=call.losses,
+            tags=caller.tags,
+            request_id=x.request_id,
+            upstream_request_id=self.upstream_request_id,
+            stop=self.stop,
+            end=end,
+            waste=self.waste,
+        )
+        if fault is not None:
+            record.code, record.reason = fault.code, fault.reason
+        if self.reservation is not None:
+            record.reserved = self.reservation.amount
+        if "x-stainless-retry-count" in x.head.index and x.head.index["x-stainless-retry-count"] != "0":
+            record.flags += ("client_retry",)
+        candidate = self.serving
+        if candidate is None:
+            return record
+        record.target = f"{call.plan.name if call.plan is not None else ''}#{candidate.target.index}"
+        record.provider = candidate.target.provider.name
+        record.model = candidate.model
+        record.served = self.served
+        record.credential = self.credential
+        if self.first_at:
+            record.ttft_us = int((self.first_at - x.started) * 1e6)
+        self._price(record, candidate)
+        return record
+
+    def _price(self, record: LedgerRecord, candidate: Candidate) -> None:
+        usage = self.usage
+        if usage is None:
+            usage = self._estimate()
+            record.flags += ("estimated",)
+        cost = cost_of(usage, candidate.price)  # type: ignore[arg-type]
+        if record.reserved and cost.nusd > 2 * record.reserved:
+            usage = self._estimate()
+            cost = cost_of(usage, candidate.price)  # type: ignore[arg-type]
+            record.flags += ("usage_suspect",)
+        record.usage = usage
+        record.tier = usage.tier
+        record.price_id = candidate.price.id
+        record.cost = self.cost = cost.nusd
+        record.parts = cost.parts
+        record.flags += cost.flags
+
+    def _estimate(self) -> Usage:
+        """Our own count, where the provider tells none."""
+        call = self.call
+        if call.surface.kind in CHAT_KINDS:
+            try:
+                read = call.needs.input_tokens
+            except Fault:
+                read = len(call.body) // ESTIMATE_BYTES
+        else:
+            read = len(call.body) // ESTIMATE_BYTES
+        return Usage(input=read, output=self.pieces, source="estimated")
+
+    # -- limits ----------------------------------------------------------------------------------------------------
+
+    async def admit(self) -> None:
+        """Charge the limits of caller and model: a request, a place, tokens by estimate. Raises ``rate_limited``."""
+        call = self.call
+        x = call.x
+        caller = call.caller
+        plan = call.plan
+        partition = caller.tenant
+        requests = caller.requests + ((plan.requests,) if plan is not None and plan.requests is not None else ())
+        for policy in requests:
+            await self._take(policy, partition, 1, "requests")
+            x.on_refusal(lambda policy=policy: policy.give_back(partition, 1))  # type: ignore[misc]
+        slots = caller.slots + ((plan.slots,) if plan is not None and plan.slots is not None else ())
+        for policy in slots:
+            await self._take(policy, partition, 1, "in_flight")
+            taken = call.runtime.clock()
+            x.on_end(lambda policy=policy, taken=taken: policy.give_back(partition, 1, taken))  # type: ignore[misc]
+        tokens = self._token_policies()
+        if tokens:
+            estimate = self._estimate()
+            output = call.needs.output if call.surface.kind in CHAT_KINDS else 0
+            cost = max(1, estimate.input + (output or 0))
+            for policy in tokens:
+                await self._take(policy, partition, cost, "tokens")
+            self.tokens_taken = cost
+
+    def _token_policies(self) -> tuple[Policy, ...]:
+        plan = self.call.plan
+        return self.call.caller.tokens + ((plan.tokens,) if plan is not None and plan.tokens is not None else ())
+
+    async def _take(self, policy: Policy, partition: str, cost: int, what: str) -> None:
+        verdict = policy.take(partition, cost)
+        if not isinstance(verdict, Verdict):
+            verdict = await verdict
+        if not verdict.allowed:
+            self.call.x.limits = policy.spec.name
+            raise Fault("rate_limited", f"The limit of {what} is reached.", reason=what,
+                        retry_after=verdict.retry_after)  # fmt: skip
+
+    def _correct_tokens(self, usage: Usage | None) -> None:
+        """The difference between the estimate and what was used goes back, or is taken."""
+        taken = self.tokens_taken
+        if not taken:
+            return
+        self.tokens_taken = 0
+        used = usage.input + usage.output if usage is not None else 0
+        partition = self.call.caller.tenant
+        for policy in self._token_policies():
+            if used < taken:
+                policy.give_back(partition, taken - used)
+            elif used > taken:
+                verdict = policy.take(partition, used - taken)
+                if isinstance(verdict, Coroutine):
+                    steps = self.call.runtime.steps
+                    steps.go(Stepper(steps, let_go(verdict)))
+
+
+async def finish(call: ModelCall, id: str, work: Coroutine[Any, Any, None]) -> None:
+    """Settle after the client has gone."""
+    try:
+        await work
+    except Fault as trouble:
+        call.runtime.log("error", "ledger_unavailable", id=id, reason=trouble.reason)
+
+
+async def let_go(asked: Coroutine[Any, Any, Verdict]) -> None:
+    """Charge what was used already: whether it was still allowed does not matter any more."""
+    try:
+        await asked
+    except Fault:
+        pass
+
+
+def worst_case(call: ModelCall, candidate: Candidate) -> int:
+    """The most n$ that *candidate* may cost: every byte of text a token, media as stated."""
+    if call.surface.kind not in CHAT_KINDS:
+        return reserve_of(candidate.price, len(call.body), 0)  # type: ignore[arg-type]
+    needs = call.needs
+    read = len(call.body) if not needs.media else min(len(call.body), needs.text * 4 + needs.media * PICTURE)
+    plan = call.plan
+    written = needs.output or (plan.default_output if plan is not None else 0) or candidate.catalogue.max_output
+    dialect = candidate.door.dialect
+    writes = dialect is not None and dialect.name in CACHE_WRITERS
+    return reserve_of(
+        candidate.price,  # type: ignore[arg-type]
+        read,
+        written or OUTPUT,
+        max(1, needs.choices),
+        cache_writes=writes,
+        media=needs.media > 0,
+    )
+
+
+def over_budget(refused: Refused) -> Fault:
+    """429, and no SDK tries that again by itself."""
+    return Fault(
+        "budget_exceeded",
+        "The budget is used up.",
+        reason=refused.level.split("/")[1] if "/" in refused.level else "",
+        retry_after=refused.reset,
+        extra={"level": refused.level, "limit": refused.limit, "spent": refused.spent, "reset": refused.reset},
+    )

@@ -1,0 +1,170 @@
+"""What a client asks of a model: its surface, its body, the model it names, who it is. Read once, before any choice."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from tidegate.engine.request_body import RequestBody
+from tidegate.engine.runtime import Runtime
+from tidegate.engine.sides import ClientSide
+from tidegate.exchange.chat import ChatRequest
+from tidegate.exchange.exchange import Exchange
+from tidegate.exchange.fault import CLIENT, Fault
+from tidegate.exchange.ledger import CallAttempt
+from tidegate.ports.dialect import Dialect, Framing, Hints
+from tidegate.ports.models import CallerPlan, CredentialPlan, LlmPlan, ModelPlan, ModelsPlan
+from tidegate.ports.plan import RoutePlan
+from tidegate.rules.capability import Needs, needs_of
+from tidegate.rules.surfaces import Surface, framing_of
+from tidegate.wire.content_coding import decode
+from tidegate.wire.json_scan import scan
+
+HINT_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "anthropic_messages": ("anthropic-version", "anthropic-beta"),
+    "openai_chat": ("openai-beta",),
+    "openai_responses": ("openai-beta",),
+}
+"""Fields of a client that belong to its dialect (LLM 5.1)."""
+
+STREAMS_UNASKED: Final = frozenset({"ollama_chat", "ollama_generate"})
+"""Dialects whose ``stream`` is true when it is not said."""
+
+MODEL_NAME: Final = 256
+"""Characters of a model's name."""
+
+
+class ModelCall:
+    """One call of a model, from its head to its record. The lane fills it from top to bottom.
+
+    body      as the client sent it, decoded; b"" when it has none
+    members   the body's top level, {} when it is no JSON
+    asked     the model as the client named it; ``name`` what that meant: an alias resolved
+    plan      the model; ``caller`` what the caller may do
+    losses    what the target that served could not be told
+    attempts  every try, for the record
+    """
+
+    def __init__(
+        self, runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, surface: Surface, dialect: Dialect
+    ) -> None:
+        plan = runtime.plan.models
+        assert plan is not None and route.llm is not None
+        self.runtime = runtime
+        self.client = client
+        self.route = route
+        self.llm: LlmPlan = route.llm
+        self.models: ModelsPlan = plan
+        self.x = x
+        self.surface = surface
+        self.dialect = dialect
+        self.framing: Framing = framing_of(surface.dialect, dialect.framing, x.query)  # type: ignore[assignment]
+        self.caller: CallerPlan = caller_of(plan, x)
+        fields = x.head.index
+        self.hints = Hints(
+            surface.model,
+            surface.stream,
+            {name: fields[name] for name in HINT_FIELDS.get(surface.dialect, ()) if name in fields},
+        )
+        self.body = b""
+        self.members: dict[str, Any] = {}
+        self.asked = surface.model
+        self.name = ""
+        self.plan: ModelPlan | None = None
+        self.stream = bool(surface.stream)
+        self.losses: tuple[str, ...] = ()
+        self.clamped = ""
+        self.attempts: list[CallAttempt] = []
+        self.deadline = x.deadline
+        self.credential: CredentialPlan | None = None
+        """Who pays for the try that is under way."""
+        self.sent = False
+        """The target that is being tried has heard the request."""
+        self._request: ChatRequest | None = None
+        self._needs: Needs | None = None
+
+    @property
+    def request(self) -> ChatRequest:
+        """The neutral conversation; read when first wanted, because bytes that pass need none. Raises
+        ``invalid_request``."""
+        request = self._request
+        if request is None:
+            request = self._request = self.dialect.read_request(self.body, self.hints)
+        return request
+
+    @property
+    def needs(self) -> Needs:
+        """What the call needs of a model."""
+        needs = self._needs
+        if needs is None:
+            needs = self._needs = needs_of(self.request)
+        return needs
+
+    def bare_request(self) -> ChatRequest:
+        """The request as far as it is known without reading it: for writers that only frame."""
+        if self._request is not None:
+            return self._request
+        return ChatRequest(self.asked, stream=self.stream)
+
+    def wish(self, name: str) -> str:
+        """A client's ``tidegate-<name>`` (LLM 15), "" when it has none. It never travels on."""
+        return self.x.head.index.get("tidegate-" + name, "")
+
+
+def caller_of(plan: ModelsPlan, x: Exchange) -> CallerPlan:
+    """What the verified caller may do; somebody the config does not name may do what its route lets in."""
+    identity = x.identity
+    if identity is None:
+        return CallerPlan("")
+    callers = plan.callers
+    found = callers.get(f"{identity.consumer}/{identity.key_id}") if identity.key_id else None
+    if found is None:
+        found = callers.get(identity.consumer)
+    return found if found is not None else CallerPlan(identity.consumer, identity.tenant)
+
+
+async def read_body(call: ModelCall, body: RequestBody | None) -> None:
+    """Take the client's JSON through the strict gate (S3.5) and read what every surface has at its top level."""
+    x = call.x
+    limit = call.llm.body
+    whole = x.body
+    if whole is None:
+        if body is None:
+            raise Fault("invalid_request", "The call has no body.", side=CLIENT)
+        if body.length > limit:
+            raise Fault("body_too_large", "The body is larger than this route allows.", side=CLIENT, close=True)
+        body.limit = limit
+        if x.head.expect_continue and not body.complete and body.received == 0:
+            call.client.send_continue()
+        await body.gather()
+        whole = body.whole()
+        coding = x.head.index.get("content-encoding", "")
+        if coding:
+            whole = decode(coding, whole, limit)
+    members = scan(whole, max_size=limit)
+    if not isinstance(members, dict):
+        raise Fault("invalid_request", "The body must be an object.", side=CLIENT)
+    call.body = whole
+    call.members = members
+    if not call.surface.model:
+        model = members.get("model")
+        if not isinstance(model, str) or not 0 < len(model) <= MODEL_NAME or not model.isprintable():
+            raise Fault("invalid_request", "model must be the name of a model.", side=CLIENT, reason="model")
+        call.asked = model
+    if call.surface.stream is None:
+        stream = members.get("stream")
+        if stream is None:
+            stream = call.surface.dialect in STREAMS_UNASKED and call.surface.kind == "chat"
+        elif not isinstance(stream, bool):
+            raise Fault("invalid_request", "stream must be true or false.", side=CLIENT, reason="stream")
+        call.stream = stream
+    if "provider_options" in members:
+        call.request  # noqa: B018 - read now: bytes may not pass
+    if "context_id" in members or "delta_updates" in members:
+        raise Fault("unsupported_level", "This route keeps no contexts.", side=CLIENT)
+
+
+def with_members(call: ModelCall, **changes: Any) -> None:
+    """Put values of ours into the request (a clamp). The neutral form says it; bytes do not pass any more."""
+    call._request = msgspec.structs.replace(call.request, **changes)

@@ -1,0 +1,110 @@
+"""The catalogue as a caller sees it: what it may use, in the shape its client expects (LLM 2, 13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tidegate.engine.lanes.respond import send_answer
+from tidegate.engine.models.asking import caller_of
+from tidegate.engine.runtime import Runtime
+from tidegate.engine.sides import ClientSide
+from tidegate.exchange.exchange import Exchange
+from tidegate.exchange.fault import CLIENT, Fault
+from tidegate.exchange.head import Answer
+from tidegate.ports.models import CallerPlan, CatalogueRow, ModelPlan, ModelsPlan
+from tidegate.ports.plan import RoutePlan
+from tidegate.rules.model_access import allowed, matches
+from tidegate.rules.surfaces import Surface
+
+encode = msgspec.json.encode
+
+
+def show_models(
+    runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, surface: Surface
+) -> None:  # fmt: skip
+    """Answer with the list, or with the one that ``surface.path`` names."""
+    models = runtime.plan.models
+    assert models is not None
+    seen = visible(models, caller_of(models, x), runtime.wall())
+    name = surface.path.removeprefix("models/")
+    if name:
+        row = seen.get(name)
+        if row is None:
+            raise Fault("model_not_found", f"The model {name[:64]!r} does not exist.", side=CLIENT)
+        shown: dict[str, Any] = one(name, row, surface.dialect)
+    else:
+        shown = listed(seen, surface.dialect)
+    send_answer(client, x, route, Answer(200, [("content-type", "application/json")], encode(shown)))
+
+
+def visible(models: ModelsPlan, caller: CallerPlan, now: float) -> dict[str, CatalogueRow]:
+    """Name -> row of everything *caller* may use now, its aliases too; sorted."""
+    found: dict[str, CatalogueRow] = {}
+    for name, plan in models.models.items():
+        if may_see(plan, caller, name) and not 0.0 < plan.retires <= now:
+            found[name] = plan.targets[0].catalogue if plan.targets else CatalogueRow()
+    for alias, meant in caller.aliases.items():
+        row = found.get(meant)
+        if row is not None:
+            found[alias] = row
+    return dict(sorted(found.items()))
+
+
+def may_see(plan: ModelPlan, caller: CallerPlan, name: str) -> bool:
+    if plan.tenant and plan.tenant != caller.tenant:
+        return False
+    if caller.tenant_models is not None and not any(matches(pattern, name) for pattern in caller.tenant_models):
+        return False
+    return allowed(caller.models, name)
+
+
+def one(name: str, row: CatalogueRow, dialect: str) -> dict[str, Any]:
+    """One model in the words of *dialect*."""
+    if dialect == "anthropic_messages":
+        return {"type": "model", "id": name, "display_name": name, "created_at": date_of(row.created)}
+    if dialect == "gemini_generate":
+        shown: dict[str, Any] = {"name": "models/" + name, "baseModelId": name, "version": "1", "displayName": name}
+        if row.window:
+            shown["inputTokenLimit"] = row.window
+        if row.max_output:
+            shown["outputTokenLimit"] = row.max_output
+        shown["supportedGenerationMethods"] = ["generateContent", "countTokens"]
+        return shown
+    if dialect == "ollama_chat":
+        return {
+            "name": name,
+            "model": name,
+            "modified_at": date_of(row.created),
+            "size": 0,
+            "digest": "",
+            "details": {},
+        }
+    return {"id": name, "object": "model", "created": row.created, "owned_by": "tidegate"}
+
+
+def listed(seen: dict[str, CatalogueRow], dialect: str) -> dict[str, Any]:
+    """All of them in the words of *dialect*."""
+    rows = [one(name, row, dialect) for name, row in seen.items()]
+    if dialect == "anthropic_messages":
+        first, last = (rows[0]["id"], rows[-1]["id"]) if rows else (None, None)
+        return {"data": rows, "has_more": False, "first_id": first, "last_id": last}
+    if dialect in ("gemini_generate", "ollama_chat"):
+        return {"models": rows}
+    return {"object": "list", "data": rows}
+
+
+def date_of(seconds: int) -> str:
+    """RFC 3339 in UTC."""
+    days, rest = divmod(max(0, seconds), 86400)
+    # Civil from days, proleptic Gregorian: March is the first month, so that a leap day ends its year.
+    days += 719_468
+    era, of_era = divmod(days, 146_097)
+    year = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year + year // 4 - year // 100)
+    month = (5 * of_year + 2) // 153
+    day = of_year - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    year += era * 400 + (1 if month <= 2 else 0)
+    return f"{year:04d}-{month:02d}-{day:02d}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}Z"

@@ -1,0 +1,135 @@
+"""How events lie on the wire: the decoder for a stream's framing, and a cutter that only finds where events end
+(LLM 5.10)."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from tidegate.exchange.fault import NEVER, UPSTREAM, Fault
+from tidegate.ports.dialect import Framing
+from tidegate.wire.json_array import ArrayDecoder
+from tidegate.wire.ndjson import NdjsonDecoder
+from tidegate.wire.sse import SseDecoder
+
+EVENT_SIZE: Final = 1 << 20
+"""Bytes of one event (rule 9)."""
+
+KINDS: Final[dict[str, Framing]] = {
+    "text/event-stream": "sse",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/vnd.amazon.eventstream": "eventstream",
+}
+
+
+class Decoder(Protocol):
+    """Bytes in any cuts, whole events out: (name, data)."""
+
+    def feed(self, data: bytes) -> list[tuple[str, bytes]]: ...
+
+    def close(self) -> list[tuple[str, bytes]]: ...
+
+
+def framing_of_answer(content_type: str, own: Framing) -> Framing | None:
+    """The framing of an answer of this type from a peer whose dialect's is *own*; None when it is one JSON object and
+    no stream."""
+    kind = content_type.partition(";")[0].strip().lower()
+    found = KINDS.get(kind)
+    if found is not None:
+        return found
+    if kind == "application/json" and own == "sse":
+        return None
+    return own
+
+
+def decoder_of(framing: Framing) -> Decoder:
+    """A new decoder. Raises ``bad_upstream`` for a framing nobody reads yet."""
+    if framing == "sse":
+        return SseDecoder()
+    if framing == "ndjson":
+        return NdjsonDecoder()
+    if framing == "array":
+        return ArrayDecoder()
+    raise Fault("bad_upstream", "The stream's framing is not known.", reason="framing", side=UPSTREAM)
+
+
+class Cutter:
+    """Lets through what ends with a whole event and keeps the rest: what a client gets never ends inside one, so an
+    error event of ours can always follow. Not a byte changes.
+
+    Mutable state: ``rest``, the event that is not whole yet.
+    """
+
+    __slots__ = ("framing", "rest")
+
+    def __init__(self, framing: Framing) -> None:
+        self.framing = framing
+        self.rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole events up to here. Raises ``bad_upstream`` for one that is too large."""
+        if self.rest:
+            data = self.rest + data
+        end = self._end(data)
+        if end == len(data):
+            self.rest = b""
+            return data
+        self.rest = data[end:]
+        if len(self.rest) > EVENT_SIZE:
+            raise Fault("bad_upstream", "An event of the stream is too large.", reason="event_too_large",
+                        side=UPSTREAM, retry=NEVER)  # fmt: skip
+        return data[:end]
+
+    def close(self) -> bytes:
+        """What was left when the wire ended."""
+        rest = self.rest
+        self.rest = b""
+        return rest
+
+    def _end(self, data: bytes) -> int:
+        framing = self.framing
+        if framing == "sse":
+            return event_end(data)
+        if framing == "ndjson":
+            return data.rfind(b"\n") + 1
+        if framing == "eventstream":
+            at = 0
+            while at + 4 <= len(data):
+                size = int.from_bytes(data[at : at + 4], "big")
+                if size < 16 or at + size > len(data):
+                    break
+                at += size
+            return at
+        return len(data)
+
+
+def event_end(data: bytes) -> int:
+    """Where the last whole server-sent event in *data* ends, 0 when there is none."""
+    if data[-2:] == b"\n\n":
+        return len(data)
+    end = data.rfind(b"\n\n") + 2
+    if end == 1:
+        end = 0
+    if b"\r" in data:
+        for border in (b"\r\n\r\n", b"\r\r", b"\n\r\n"):
+            found = data.rfind(border)
+            if found >= 0 and found + len(border) > end:
+                end = found + len(border)
+    return end
+
+
+def split_events(data: bytes) -> list[bytes]:
+    """The whole server-sent events in *data*, each with its border."""
+    pieces: list[bytes] = []
+    begin = 0
+    while begin < len(data):
+        end = -1
+        for border in (b"\n\n", b"\r\n\r\n", b"\r\r"):
+            found = data.find(border, begin)
+            if found >= 0 and (end < 0 or found + len(border) < end):
+                end = found + len(border)
+        if end < 0:
+            end = len(data)
+        pieces.append(data[begin:end])
+        begin = end
+    return pieces

@@ -1,0 +1,286 @@
+"""The loop over a model's targets: the first that says something is the answer (LLM 9, 5.11).
+
+A fault before the first content goes to ``rules/fallback``: the same target again, the next one, or the end.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tidegate.engine.models.accounting import Account
+from tidegate.engine.models.answering import new_writer
+from tidegate.engine.models.asking import ModelCall
+from tidegate.engine.models.calls import Reached, call_target, whole_body
+from tidegate.engine.models.choosing import (
+    CHAT_KINDS,
+    Candidate,
+    ask_of,
+    awake,
+    in_order,
+    rest_of,
+    standing_of,
+    target_key,
+)
+from tidegate.engine.models.frames import framing_of_answer
+from tidegate.engine.models.relaying import Outlet, PassedStream, Stream
+from tidegate.engine.models.signing import credential_key, credential_model_key
+from tidegate.engine.models.standing import ModelStates
+from tidegate.engine.models.translating import TranslatedStream
+from tidegate.exchange.chat import Usage
+from tidegate.exchange.fault import GATEWAY, IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Fault
+from tidegate.exchange.ledger import CallAttempt
+from tidegate.rules.chat_assembly import deltas_of
+from tidegate.rules.fallback import CREDENTIAL_OUT, after, row_of
+
+ANSWER_SIZE: Final = 32 * 1024 * 1024
+"""Bytes of a whole answer."""
+
+PAUSE: Final = 0.05
+"""Seconds before the same target is tried again, at least; up to twice that by chance."""
+
+
+class Whole:
+    """An answer that came in one piece, as the client shall hear it. For a call that asked for a stream ``body`` are
+    events, and ``ending`` what ends them."""
+
+    __slots__ = ("body", "content_type", "ending", "losses", "reached", "served", "stop", "usage")
+
+    def __init__(self, reached: Reached, body: bytes) -> None:
+        self.reached = reached
+        self.body = body
+        self.content_type = "application/json"
+        self.ending = b""
+        self.losses: tuple[str, ...] = ()
+        self.served = ""
+        self.stop = ""
+        self.usage: Usage | None = None
+
+
+async def first_answer(
+    call: ModelCall, account: Account, candidates: list[Candidate], outlet: Outlet | None
+) -> Whole | Stream:
+    """The first answer with content. Raises the last fault when there is none."""
+    runtime = call.runtime
+    states = runtime.models
+    plan = call.plan
+    assert plan is not None
+    now = runtime.clock()
+    ready, wait = awake(candidates, states, now)
+    if wait > 0.0:
+        await runtime.wheel.sleep(now + wait)
+    order = in_order(call, ready, states)
+    states.turn += 1
+    position = 0
+    tries = 0
+    while True:
+        candidate = order[position]
+        tries += 1
+        begun = runtime.clock()
+        fault: Fault | None = None
+        answer: Whole | Stream | None = None
+        account.asks(candidate)
+        call.sent = False
+        keys = enter(call, candidate, states, begun)
+        try:
+            answer = await attempt(call, candidate, outlet)
+        except Fault as raised:
+            fault = raised
+        finally:
+            if answer is None:
+                leave(candidate, states)
+                if fault is None:
+                    for key in keys:
+                        states.cooldowns.withdrawn(key)
+        ended = runtime.clock()
+        call.attempts.append(tried(candidate, begun, ended, fault))
+        if answer is not None:
+            call.x.on_end(lambda: leave(candidate, states))  # noqa: B023 - the loop ends here
+            for key in keys:
+                states.cooldowns.succeeded(key)
+            if plan.strategy is not None:
+                plan.strategy.served(standing_of(candidate), ask_of(call))
+            return answer
+        assert fault is not None
+        account.failed()
+        row = row_of(fault, plan.on)
+        rest(call, candidate, keys, row.counts, fault, ended)
+        nobody = fault.code == "client_closed"
+        others = next_awake(order, position, states, ended)
+        step = after(
+            fault, row, tries=tries, retry=plan.retry, attempts=len(call.attempts), others=others >= 0,
+            left=call.deadline - ended, pause=PAUSE + PAUSE * runtime.random.random(),
+        )  # fmt: skip
+        move = step.move
+        upstream = runtime.upstreams.get(candidate.door.upstream)
+        if move == "again" and (upstream is None or not upstream.budget.take(ended)):
+            move = "next" if others >= 0 and row.next else "end"
+        if move == "end" or nobody:
+            raise fault
+        runtime.metrics.add("model_retries_total", (call.name if call.name in call.models.models else "*",
+                            candidate.target.provider.name, fault.reason or fault.code, move),
+                            ("model", "provider", "reason", "move"))  # fmt: skip
+        call.x.retry_reason = fault.reason or fault.code
+        if move == "next":
+            position = others
+            tries = 0
+        elif step.wait > 0.0:
+            await runtime.wheel.sleep(ended + step.wait)
+
+
+async def attempt(call: ModelCall, candidate: Candidate, outlet: Outlet | None) -> Whole | Stream:
+    """One try of one target, up to its first content or its whole answer."""
+    runtime = call.runtime
+    crowded = full(call, candidate)
+    if crowded is not None:
+        raise crowded
+    call.x.attempts += 1
+    reached = await call_target(call, candidate, runtime.models)
+    dialect = candidate.door.dialect or call.dialect
+    if call.stream and outlet is not None:
+        framing = framing_of_answer(reached.head.get("content-type") or "", dialect.framing)
+        if framing is not None:
+            if reached.head.get("content-encoding") not in (None, "", "identity"):
+                reached.done("gateway")
+                raise Fault("bad_upstream", "The stream is compressed.", reason="protocol", side=UPSTREAM,
+                            retry=IF_IDEMPOTENT)  # fmt: skip
+            stream: Stream
+            try:
+                if candidate.passes:
+                    hide = call.framing == "sse" and not asked_for_usage(call)
+                    stream = PassedStream(call, reached, outlet, framing, dialect, hide)
+                else:
+                    stream = TranslatedStream(call, reached, outlet, framing, dialect)
+            except Fault:
+                reached.done("gateway")
+                raise
+            stream.start()
+            await stream.ready
+            return stream
+    body = await whole_body(call, reached, ANSWER_SIZE)
+    return understood(call, candidate, reached, body)
+
+
+def asked_for_usage(call: ModelCall) -> bool:
+    options = call.members.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: bytes) -> Whole:
+    """A whole answer in the client's words. Raises ``bad_upstream`` for what is none."""
+    dialect = candidate.door.dialect or call.dialect
+    voice = candidate.voice
+    whole = Whole(reached, body)
+    if candidate.passes and not call.stream:
+        whole.content_type = reached.head.get("content-type") or "application/json"
+        if call.surface.kind in CHAT_KINDS or candidate.door.dialect is not None:
+            if body[:1] != b"{" and body.lstrip()[:1] != b"{":
+                raise Fault("bad_upstream", "The answer is not JSON.", reason="protocol", side=UPSTREAM,
+                            retry=IF_IDEMPOTENT)  # fmt: skip
+            whole.usage = dialect.usage_of_answer(body, voice)
+        return whole
+    answer = dialect.read_answer(body, voice, reached.aliases)
+    whole.usage = answer.usage
+    whole.served = answer.model
+    if answer.choices:
+        whole.stop = answer.choices[0].stop
+    if call.stream:
+        writer = new_writer(call)
+        events: list[bytes] = []
+        for delta in deltas_of(answer):
+            events.append(writer.write(delta))
+        whole.ending = events.pop() if events else b""
+        whole.body = b"".join(events)
+        return whole
+    written = call.dialect.write_answer(answer, call.request, int(call.runtime.wall()))
+    whole.body = written.body
+    whole.losses = written.losses
+    return whole
+
+
+# -- who is busy, who rests --------------------------------------------------------------------------------------------
+
+
+def enter(call: ModelCall, candidate: Candidate, states: ModelStates, now: float) -> list[str]:
+    """One more call of *candidate*. The keys whose half-open probe this is."""
+    provider = candidate.target.provider
+    candidate.figures.in_flight += 1
+    states.enter(provider.name)
+    upstream = call.runtime.upstreams.get(candidate.door.upstream)
+    if upstream is not None:
+        upstream.budget.count(now)
+    cooldowns = states.cooldowns
+    if not cooldowns.keys:
+        return []
+    return [key for key in keys_of(candidate) if cooldowns.called(key, now)]
+
+
+def leave(candidate: Candidate, states: ModelStates) -> None:
+    candidate.figures.in_flight -= 1
+    states.leave(candidate.target.provider.name)
+
+
+def keys_of(candidate: Candidate) -> list[str]:
+    """Everything that may rest of a candidate."""
+    provider = candidate.target.provider
+    keys = [target_key(candidate), candidate.key]
+    for credential in provider.credentials or (None,):
+        keys.append(credential_key(provider, credential))
+        keys.append(credential_model_key(provider, credential, candidate.model))
+    return keys
+
+
+def rest(call: ModelCall, candidate: Candidate, keys: list[str], counts: str, fault: Fault, now: float) -> None:
+    """What the fault says of the target, its provider's model or the credential that asked."""
+    cooldowns = call.runtime.models.cooldowns
+    plan = call.plan
+    longest = plan.cooldown if plan is not None else 30.0
+    provider = candidate.target.provider
+    credential = call.credential
+    key = ""
+    delay = fault.retry_after
+    if counts == "target":
+        key = target_key(candidate)
+    elif counts == "provider_model":
+        key = candidate.key
+    elif counts == "credential":
+        key = credential_key(provider, credential)
+        delay = max(delay, CREDENTIAL_OUT)
+        call.runtime.log("error", "credential_refused", provider=provider.name, reason=fault.reason,
+                         credential=credential.id if credential is not None else "")  # fmt: skip
+    elif counts == "credential_model":
+        key = credential_model_key(provider, credential, candidate.model)
+    for probing in keys:
+        if probing != key:
+            cooldowns.withdrawn(probing)
+    if key:
+        cooldowns.failed(key, now, delay=delay, longest=longest, at_once=counts != "target")
+
+
+def next_awake(order: list[Candidate], position: int, states: ModelStates, now: float) -> int:
+    """The next target that does not rest, -1 when there is none."""
+    for number in range(position + 1, len(order)):
+        if rest_of(order[number], states, now)[0] <= 0.0:
+            return number
+    return -1
+
+
+def tried(candidate: Candidate, begun: float, ended: float, fault: Fault | None) -> CallAttempt:
+    return CallAttempt(
+        candidate.target.provider.name,
+        candidate.model,
+        200 if fault is None else fault.status,
+        "" if fault is None else fault.code,
+        "" if fault is None else fault.reason,
+        int((ended - begun) * 1e6),
+    )
+
+
+def full(call: ModelCall, candidate: Candidate) -> Fault | None:
+    """The provider has all the calls it may have (bulkhead)."""
+    provider = candidate.target.provider
+    runtime = call.runtime
+    share = max(1, provider.in_flight // max(1, runtime.workers))
+    if runtime.models.busy.get(provider.name, 0) <= share:
+        return None
+    return Fault("overloaded", "The provider has all the calls it may have.", reason="bulkhead_full", side=GATEWAY,
+                 retry=NOT_PROCESSED, retry_after=1.0)  # fmt: skip

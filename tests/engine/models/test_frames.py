@@ -1,0 +1,58 @@
+"""Where events of a stream end (LLM 5.10, rule 9)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.engine.models.frames import EVENT_SIZE, Cutter, decoder_of, framing_of_answer, split_events
+from tidegate.exchange.fault import Fault
+
+SSE = b"data: a\n\nevent: x\r\ndata: b\r\n\r\ndata: c\r\rdata: \xf0\x9f\x8c\x8a\n\n"
+FRAME = (20).to_bytes(4, "big") + b"x" * 16
+
+
+@given(st.lists(st.integers(0, len(SSE))))
+def test_bytes_pass_untouched_however_they_are_cut_and_end_with_whole_events(places: list[int]) -> None:
+    cutter = Cutter("sse")
+    cuts = [0, *sorted(places), len(SSE)]
+    out = []
+    for a, b in zip(cuts, cuts[1:], strict=False):
+        piece = cutter.feed(SSE[a:b])
+        assert piece == b"" or piece.endswith((b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n"))
+        out.append(piece)
+    assert b"".join(out) + cutter.close() == SSE
+
+
+@pytest.mark.parametrize(
+    ("framing", "wire", "whole"),
+    [("ndjson", b'{"a":1}\n{"b"', b'{"a":1}\n'), ("eventstream", FRAME * 2 + FRAME[:5], FRAME * 2), ("array", b"[1", b"[1")],
+)  # fmt: skip
+def test_other_framings_end_where_they_end(framing: str, wire: bytes, whole: bytes) -> None:
+    assert Cutter(framing).feed(wire) == whole  # type: ignore[arg-type]
+
+
+def test_an_event_that_never_ends_is_refused() -> None:
+    cutter = Cutter("sse")
+    with pytest.raises(Fault) as caught:
+        cutter.feed(b"x" * (EVENT_SIZE + 1))
+    assert caught.value.reason == "event_too_large"
+
+
+def test_events_are_told_apart() -> None:
+    assert split_events(b"data: a\n\ndata: b\r\n\r\n: c\n\n") == [b"data: a\n\n", b"data: b\r\n\r\n", b": c\n\n"]
+
+
+def test_the_type_of_an_answer_says_how_it_is_framed() -> None:
+    assert framing_of_answer("text/event-stream; charset=utf-8", "array") == "sse"
+    assert framing_of_answer("application/json", "sse") is None
+    assert framing_of_answer("application/json", "array") == "array"
+    assert framing_of_answer("", "ndjson") == "ndjson"
+    assert framing_of_answer("application/vnd.amazon.eventstream", "eventstream") == "eventstream"
+
+
+def test_each_framing_has_its_decoder() -> None:
+    assert decoder_of("sse").feed(b"data: a\n\n") == [("", b"a")]
+    assert decoder_of("ndjson").feed(b"{}\n") == [("", b"{}")]
+    assert decoder_of("array").feed(b"[{}") == [("", b"{}")]

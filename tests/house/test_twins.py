@@ -22,6 +22,7 @@ WITHOUT_TWIN = {
     "ports/provider.py": "values only",
     "ports/sink.py": "promises only",
     "ports/strategy.py": "promises only",
+    "ports/tokens.py": "promises only",
     "ports/tools.py": "promises only",
     "exchange/chat.py": "values only",
     "exchange/identity.py": "values only",

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from base64 import b64encode
+
+import pytest
+
+from tidegate.exchange.chat import (
+    Audio,
+    ChatRequest,
+    File,
+    Image,
+    Message,
+    Opaque,
+    Output,
+    Text,
+    Thought,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Video,
+)
+from tidegate.rules.token_count import (
+    PER_IMAGE,
+    PER_PAGE,
+    PER_REQUEST,
+    PER_SECOND,
+    PER_TILE,
+    PER_TOOL,
+    PER_TURN,
+    PER_VIDEO,
+    WORST_IMAGE,
+    LearnedFactor,
+    count_part,
+    count_request,
+)
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def png(width: int, height: int) -> bytes:
+    head = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    return b64encode(head + b"\0" * 40)
+
+
+def test_a_request_is_its_text_and_what_stands_around_it() -> None:
+    request = ChatRequest(
+        "m",
+        (Message("system", (Text(text="be brief"),)), Message("user", (Text(text="a b c"),), name="ann")),
+        tools=(Tool("f", "adds two numbers", b'{"type": "object"}'),),
+        output=Output("schema", schema=b'{"a": 1}'),
+    )
+    text = 2 + 3 + 1 + 1 + 3 + 2 + 2
+    assert count_request(request, words) == PER_REQUEST + 2 * PER_TURN + PER_TOOL + text
+
+
+@pytest.mark.parametrize(
+    ("part", "tokens"),
+    [
+        (Thought(text="a b"), 2),
+        (ToolCall(id="1", name="f", arguments='{"a": 1}'), PER_TOOL + 1 + 2),
+        (ToolResult(call_id="1", parts=(Text(text="a b"), Text(text="c"))), PER_TOOL + 3),
+        (Image(data=png(512, 512)), PER_IMAGE + PER_TILE),
+        (Image(data=png(513, 512)), PER_IMAGE + 2 * PER_TILE),
+        (Image(data=png(4096, 4096)), PER_IMAGE + 4 * PER_TILE),
+        (Image(data=png(8192, 64)), PER_IMAGE + 4 * PER_TILE),
+        (Image(data=png(4096, 4096), detail="low"), PER_IMAGE),
+        (Image(url="https://a.example/x.png"), WORST_IMAGE),
+        (Image(data=b"!"), WORST_IMAGE),
+        (Audio(data=b"A" * 8000), PER_SECOND * 2),
+        (File(data=b"A" * 40_000), PER_PAGE * 2),
+        (File(text="a b c"), 3),
+        (Video(url="https://a.example/v.mp4"), PER_VIDEO),
+        (Opaque(dialect="d", kind="k", value=b"12345"), 5),
+    ],
+)
+def test_each_part_counts_by_its_rule(part: object, tokens: int) -> None:
+    assert count_part(part, words) == tokens  # type: ignore[arg-type]
+
+
+def test_the_factor_moves_toward_what_is_billed_within_bounds() -> None:
+    factor = LearnedFactor()
+    assert factor.of(100) == 100
+    for _ in range(200):
+        factor.learn(100, 130)
+    assert factor.of(1000) == 1300
+    for _ in range(200):
+        factor.learn(100, 10_000)
+    assert factor.of(100) == 200
+    for _ in range(200):
+        factor.learn(100, 1)
+    assert factor.of(100) == 50
+
+
+def test_small_calls_and_missing_bills_teach_nothing() -> None:
+    factor = LearnedFactor()
+    factor.learn(15, 100)
+    factor.learn(100, 0)
+    assert factor.value == 1.0

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from conversation import House, Side, route, upstream
+from conversation import House, Side, route, settle, upstream
 
 from tidegate.dialects.anthropic_messages import AnthropicMessages
 from tidegate.dialects.openai_chat import OpenaiChat
@@ -228,3 +230,28 @@ class MemoryBooks:
 
 def caller(name: str = "bob", **settings: Any) -> dict[str, CallerPlan]:
     return {name: CallerPlan(name, **settings)}
+
+
+Play = Callable[[House, Side, MemoryBooks], Coroutine[Any, Any, None]]
+
+
+def scene(play: Play, plan: ModelsPlan, *, limit: int = 10**12, **settings: Any) -> MemoryBooks:
+    """Play it in a fresh house; afterwards nothing is under way, and every reservation has ended once."""
+    books = MemoryBooks(limit)
+
+    async def run() -> None:
+        house = await open_house(plan, books=books, **settings)
+        await play(house, house.client(), books)
+        await settle()
+        house.pass_time(3.0)
+        house.at_rest()
+        assert house.runtime.models.busy == {}
+        assert [f.in_flight for f in house.runtime.models.figures.values() if f.in_flight] == []
+        books.at_rest()
+
+    asyncio.run(run())
+    return books
+
+
+ONE = models(model("fast", target(provider(1))))
+TWO = models(model("fast", target(provider(1)), target(provider(2), "other", 1)))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -13,7 +11,9 @@ from model_house import (
     ANTHROPIC,
     DONE,
     END,
+    ONE,
     STREAM_HEAD,
+    TWO,
     USAGE,
     MemoryBooks,
     ask,
@@ -24,33 +24,13 @@ from model_house import (
     completion,
     model,
     models,
-    open_house,
     piece,
     provider,
+    scene,
     target,
     unchunked,
     whole,
 )
-
-ONE = models(model("fast", target(provider(1))))
-TWO = models(model("fast", target(provider(1)), target(provider(2), "other", 1)))
-Play = Callable[[House, Side, MemoryBooks], Coroutine[Any, Any, None]]
-
-
-def scene(play: Play, plan: Any = ONE, **settings: Any) -> MemoryBooks:
-    books = MemoryBooks()
-
-    async def run() -> None:
-        house = await open_house(plan, books=books, **settings)
-        await play(house, house.client(), books)
-        await settle()
-        house.pass_time(3.0)
-        house.at_rest()
-        assert house.runtime.models.busy == {}
-        books.at_rest()
-
-    asyncio.run(run())
-    return books
 
 
 def test_bytes_pass_but_for_the_models_name() -> None:
@@ -75,7 +55,7 @@ def test_bytes_pass_but_for_the_models_name() -> None:
         assert (record.cost, record.provider, record.model, record.asked) == (20_000, "p1", "up-model", "fast")
         assert record.usage is not None and (record.usage.input, record.usage.output) == (10, 5)
 
-    scene(play)
+    scene(play, ONE)
 
 
 def test_a_stream_passes_and_its_usage_chunk_is_asked_for_and_hidden() -> None:
@@ -103,7 +83,7 @@ def test_a_stream_passes_and_its_usage_chunk_is_asked_for_and_hidden() -> None:
         assert rest.endswith(b"0\r\n\r\n")
         assert books.records[0].cost == 20_000
 
-    scene(play)
+    scene(play, ONE)
 
 
 def test_a_client_that_asks_for_usage_gets_it() -> None:
@@ -113,7 +93,7 @@ def test_a_client_that_asks_for_usage_gets_it() -> None:
         house.upstreams[0].says(STREAM_HEAD + piece(chunk({"content": "a"}) + chunk({}, "stop") + USAGE + DONE) + END)
         assert USAGE in unchunked(client.hears().partition(b"\r\n\r\n")[2]).decode()
 
-    scene(play, expose="none")
+    scene(play, ONE, expose="none")
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 401, 404])
@@ -277,7 +257,7 @@ def test_a_client_that_leaves_frees_the_target_at_once_and_is_billed_for_what_ca
         assert record.end == "cancelled" and record.cost > 0 and record.usage is not None
         assert record.usage.source == "estimated"
 
-    scene(play)
+    scene(play, ONE)
 
 
 def test_the_status_line_waits_ten_seconds_at_most_and_a_fallback_is_possible_even_then() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ def test_bytes_pass_untouched_however_they_are_cut_and_end_with_whole_events(pla
     cutter = Cutter("sse")
     cuts = [0, *sorted(places), len(SSE)]
     out = []
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in itertools.pairwise(cuts):
         piece = cutter.feed(SSE[a:b])
         assert piece == b"" or piece.endswith((b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n"))
         out.append(piece)
@@ -27,8 +29,12 @@ def test_bytes_pass_untouched_however_they_are_cut_and_end_with_whole_events(pla
 
 @pytest.mark.parametrize(
     ("framing", "wire", "whole"),
-    [("ndjson", b'{"a":1}\n{"b"', b'{"a":1}\n'), ("eventstream", FRAME * 2 + FRAME[:5], FRAME * 2), ("array", b"[1", b"[1")],
-)  # fmt: skip
+    [
+        ("ndjson", b'{"a":1}\n{"b"', b'{"a":1}\n'),
+        ("eventstream", FRAME * 2 + FRAME[:5], FRAME * 2),
+        ("array", b"[1", b"[1"),
+    ],
+)
 def test_other_framings_end_where_they_end(framing: str, wire: bytes, whole: bytes) -> None:
     assert Cutter(framing).feed(wire) == whole  # type: ignore[arg-type]
 

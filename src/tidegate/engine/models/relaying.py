@@ -399,7 +399,7 @@ class PassedStream(Stream):
         return b"".join(self.tail) + (b"]" if self.elements >= 0 else b"")
 
     def broken(self, fault: Fault) -> bytes:
-        if self.told or self.finished:
+        if self.told:
             return self.ending()
         writer = self.outlet.writer()
         return writer.write(failed_of(fault)) + writer.write(END)

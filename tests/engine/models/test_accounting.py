@@ -1,0 +1,179 @@
+"""The money of one call (LLM 10): reserved before, settled before the end, whatever happens."""
+
+from __future__ import annotations
+
+import json
+
+from conversation import House, Side, settle
+from model_house import (
+    DONE,
+    END,
+    ONE,
+    STREAM_HEAD,
+    TWO,
+    USAGE,
+    MemoryBooks,
+    ask,
+    body_of,
+    caller,
+    chat,
+    chunk,
+    completion,
+    model,
+    models,
+    piece,
+    provider,
+    scene,
+    target,
+    unchunked,
+    whole,
+)
+
+from tidegate.exchange.fault import Fault
+from tidegate.ports.books import BudgetLevel
+from tidegate.ports.models import PriceRow
+
+LEVEL = BudgetLevel("default/consumer/bob/month", 10**9)
+BUDGET = models(model("fast", target(provider(1))), callers=caller(budgets=(LEVEL,)))
+DEAR = PriceRow("dear", {"input": 10**12, "output": 10**12})
+
+
+def test_an_empty_purse_is_told_before_any_work_and_no_sdk_tries_again() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 429 ") and b"x-should-retry: false\r\n" in got
+        error = body_of(got)["error"]
+        assert (error["type"], error["code"]) == ("insufficient_quota", "budget_exceeded")
+        assert house.connected == []
+
+    scene(play, BUDGET, limit=0, who="bob")
+
+
+def test_the_worst_case_of_the_dearest_target_is_set_aside() -> None:
+    plan = models(
+        model("fast", target(provider(1)), target(provider(2), price=DEAR, index=1)), callers=caller(budgets=(LEVEL,))
+    )
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        body = json.dumps(chat(max_tokens=7))
+        client.says(ask(body))
+        await settle()
+        assert books.reservations[0].amount == (len(body) + 7) * 1_000_000
+        house.upstreams[0].says(whole(200, completion()))
+        assert books.records[0].reserved == books.reservations[0].amount
+
+    scene(play, plan, who="bob")
+
+
+def test_what_does_not_fit_into_the_budget_is_refused_before_a_provider_hears_of_it() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 429 ") and house.connected == []
+
+    scene(play, BUDGET, limit=1000, who="bob")
+
+
+def test_a_ledger_that_cannot_be_written_ends_a_stream_with_an_error_and_a_unary_call_with_503() -> None:
+    trouble = Fault("ledger_unavailable", "No.", retry_after=1.0)
+
+    async def stream(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(stream=True)))
+        await settle()
+        books.broken = trouble
+        house.upstreams[0].says(STREAM_HEAD + piece(chunk({"content": "a"}) + USAGE + DONE) + END)
+        said = unchunked(client.hears().partition(b"\r\n\r\n")[2])
+        assert b'"error"' in said and b"[DONE]" not in said
+
+    async def unary(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        books.broken = trouble
+        house.upstreams[0].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 503 ")
+
+    scene(stream, ONE)
+    scene(unary, ONE)
+
+
+def test_usage_that_nobody_told_is_our_own_count_and_says_so() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        answer = completion()
+        del answer["usage"]
+        house.upstreams[0].says(whole(200, answer))
+        record = books.records[0]
+        assert record.flags == ("estimated",)
+        assert record.usage is not None and record.usage.source == "estimated"
+
+    scene(play, ONE)
+
+
+def test_usage_far_above_what_was_possible_is_not_believed() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(max_tokens=5)))
+        await settle()
+        usage = {"prompt_tokens": 10**9, "completion_tokens": 5, "total_tokens": 10**9}
+        house.upstreams[0].says(whole(200, completion(usage=usage)))
+        record = books.records[0]
+        assert "usage_suspect" in record.flags and record.cost < record.reserved
+
+    scene(play, BUDGET, who="bob")
+
+
+def test_a_failed_call_costs_nothing_and_is_written_all_the_same() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says(whole(401, {"error": {"message": "bad key sk-12345678901234567890"}}))
+        await settle()
+        house.upstreams[1].says(whole(401, {"error": {"message": "bad key"}}))
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 502 ") and b"sk-" not in got and b"x-should-retry: false\r\n" in got
+        record = books.released[0]
+        assert record is not None
+        assert (record.cost, record.code, record.reason) == (0, "bad_upstream", "upstream_auth")
+        assert [a.provider for a in record.attempts] == ["p1", "p2"]
+
+    scene(play, TWO)
+
+
+def test_a_long_stream_is_marked_on_its_way() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(stream=True)))
+        await settle()
+        up = house.upstreams[0]
+        up.says(STREAM_HEAD + piece(chunk({"content": "a"})))
+        up.says(piece(chunk({"content": "b" * 5000})))
+        house.pass_time(2.5)
+        up.says(piece(chunk({"content": "c"})))
+        assert [mark.output for mark in books.reservations[0].marks] == [2, 3]
+        up.says(piece(USAGE + DONE) + END)
+
+    scene(play, ONE)
+
+
+def test_a_client_that_leaves_before_the_target_has_heard_anything_pays_nothing() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        house.holding.add("10.0.0.1:80")
+        client.says(ask(chat()))
+        await settle()
+        client.leaves()
+        house.holding.clear()
+        await settle()
+        assert books.records == [] and [r.end for r in books.released if r] == ["cancelled"]
+
+    scene(play, ONE)
+
+
+def test_a_client_that_leaves_while_the_model_thinks_pays_for_the_question() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        client.leaves()
+        assert house.upstreams[0].closed
+        assert [(r.end, r.flags) for r in books.records] == [("cancelled", ("estimated",))]
+
+    scene(play, ONE)

@@ -88,8 +88,9 @@ async def open_house(plan: ModelsPlan, *, who: str = "", books: Any = None, **ll
         upstream(f"provider:{name}", f"10.0.0.{name[1:]}:80", timeouts=TimeoutsPlan(request=600.0))
         for name in plan.providers
     ]
+    timeouts = TimeoutsPlan(request=llm.pop("request", 600.0))
     of_route = route(
-        "/", "", lane="llm", llm=LlmPlan(**llm), timeouts=TimeoutsPlan(request=llm.pop("request", 600.0)),
+        "/", "", lane="llm", llm=LlmPlan(**llm), timeouts=timeouts,
         encoded_slash=True, on_request_head=(HookPlan(identify, "who"),), body_limit=64 * 1024 * 1024,
     )  # fmt: skip
     house = House([of_route], ups, models=plan)

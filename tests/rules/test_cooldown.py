@@ -30,7 +30,8 @@ def test_half_open_lets_one_call_through() -> None:
     c = Cooldowns()
     fail(c, 0.0)
     assert c.ready_in("k", 1.0) == 0.0
-    c.called("k", 1.0)
+    assert not c.called("k", 0.5)
+    assert c.called("k", 1.0) and not c.called("k", 1.0)
     assert c.ready_in("k", 1.0) == 2.0
     c.withdrawn("k")
     assert c.ready_in("k", 1.0) == 0.0

@@ -59,7 +59,7 @@ class Cooldowns:
         """A call of *key* begins. True when it is the one call of a half-open key: exactly one of ``failed``,
         ``succeeded`` and ``withdrawn`` ends it."""
         cooling = self.keys.get(key)
-        if cooling is None or cooling.until == NEVER:
+        if cooling is None or cooling.until == NEVER or now < cooling.until or cooling.probing:
             return False
         cooling.probing = True
         return True

@@ -1,0 +1,71 @@
+"""The catalogue in three shapes (LLM 2, 13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conversation import House, Side
+from model_house import MemoryBooks, body_of, caller, model, models, provider, scene, target
+
+from tidegate.engine.models.catalogue import date_of
+from tidegate.ports.models import CatalogueRow
+
+ROW = CatalogueRow(window=1000, max_output=100, created=1_700_000_000)
+PLAN = models(
+    model("fast", target(provider(1), catalogue=ROW)),
+    model("secret", target(provider(1))),
+    model("gone", target(provider(1)), retires=5.0),
+    model("gpt-*", target(provider(1), "")),
+    callers=caller(models=(("fast", "gone"),), aliases={"nice": "fast"}),
+)
+
+
+def get(path: str, *fields: str) -> str:
+    return f"GET {path} HTTP/1.1\r\nHost: gw\r\n" + "".join(f + "\r\n" for f in fields) + "\r\n"
+
+
+def shown(request: str) -> tuple[int, Any]:
+    kept: list[Any] = []
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(request)
+        got = client.hears()
+        kept.extend((int(got[9:12]), body_of(got)))
+
+    scene(play, PLAN, who="bob")
+    return kept[0], kept[1]
+
+
+def test_only_what_the_caller_may_use_is_listed_and_aliases_too() -> None:
+    status, body = shown(get("/v1/models"))
+    assert status == 200 and body["object"] == "list"
+    assert [row["id"] for row in body["data"]] == ["fast", "nice"]
+    assert body["data"][0] == {"id": "fast", "object": "model", "created": 1_700_000_000, "owned_by": "tidegate"}
+
+
+def test_anthropics_and_geminis_clients_get_their_own_shape() -> None:
+    _, body = shown(get("/v1/models", "anthropic-version: 2023-06-01"))
+    assert (body["first_id"], body["last_id"], body["has_more"]) == ("fast", "nice", False)
+    assert body["data"][0] == {
+        "type": "model", "id": "fast", "display_name": "fast", "created_at": "2023-11-14T22:13:20Z",
+    }  # fmt: skip
+    _, body = shown(get("/v1beta/models"))
+    assert body["models"][0]["name"] == "models/fast" and body["models"][0]["inputTokenLimit"] == 1000
+    _, body = shown(get("/api/tags"))
+    assert body["models"][0]["name"] == "fast"
+
+
+def test_one_model_is_shown_and_another_does_not_exist() -> None:
+    assert shown(get("/v1/models/fast"))[1]["id"] == "fast"
+    assert shown(get("/v1beta/models/fast"))[1]["name"] == "models/fast"
+    status, body = shown(get("/v1/models/secret"))
+    assert status == 404 and body["error"]["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "1970-01-01T00:00:00Z"), (951_782_400, "2000-02-29T00:00:00Z"), (4_107_542_399, "2100-02-28T23:59:59Z")],
+)
+def test_dates_are_utc(seconds: int, text: str) -> None:
+    assert date_of(seconds) == text

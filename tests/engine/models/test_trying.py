@@ -1,0 +1,208 @@
+"""The loop over targets (LLM 9, 5.11)."""
+
+from __future__ import annotations
+
+import pytest
+from conversation import House, Side, settle
+from model_house import (
+    CHAT,
+    DONE,
+    END,
+    ONE,
+    STREAM_HEAD,
+    TWO,
+    USAGE,
+    MemoryBooks,
+    ask,
+    body_of,
+    chat,
+    chunk,
+    completion,
+    model,
+    models,
+    piece,
+    provider,
+    scene,
+    target,
+    unchunked,
+    whole,
+)
+
+from tidegate.ports.models import CredentialPlan, ModelPlan
+
+BAD = {"error": {"message": "no", "type": "server_error"}}
+
+
+def test_the_same_target_is_tried_again_as_often_as_the_model_says_then_the_next() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says(whole(500, BAD))
+        await settle()
+        assert house.connected == ["10.0.0.1:80"]
+        house.pass_time(0.2)
+        await settle()
+        house.upstreams[0].says(whole(500, BAD))
+        await settle()
+        assert house.connected == ["10.0.0.1:80", "10.0.0.2:80"]
+        house.upstreams[1].says(whole(200, completion()))
+        got = client.hears()
+        assert b"x-tidegate-attempts: 3\r\n" in got and b"server-timing: upstream;dur=" in got
+        assert [(a.provider, a.status) for a in books.records[0].attempts] == [("p1", 502), ("p1", 502), ("p2", 200)]
+
+    scene(play, TWO, expose="full")
+
+
+def test_a_target_that_cannot_be_reached_is_left_for_the_next() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        house.refusing["10.0.0.1:80"] = ConnectionRefusedError()
+        client.says(ask(chat()))
+        for _ in range(4):
+            await settle()
+            house.pass_time(0.2)
+        await settle()
+        house.upstreams[0].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+        assert house.connected == ["10.0.0.2:80"]
+
+    scene(play, TWO)
+
+
+def test_four_attempts_are_the_most() -> None:
+    plan = models(model("fast", *[target(provider(n), index=n) for n in (1, 2, 3, 4, 5)], retry=0))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        for number in range(4):
+            await settle()
+            house.upstreams[number].says(whole(500, BAD))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 502 ") and b"x-should-retry: true\r\n" in got
+        assert body_of(got)["error"]["type"] == "server_error"
+        assert len(house.connected) == 4
+
+    scene(play, plan)
+
+
+def test_a_dead_kept_connection_is_replaced_without_counting_as_a_try() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says(whole(200, completion()))
+        client.hears()
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].leaves(ConnectionResetError())
+        await settle()
+        house.upstreams[1].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+        assert len(books.records[1].attempts) == 1
+
+    scene(play, ONE)
+
+
+def test_credentials_take_turns_and_one_that_was_refused_rests() -> None:
+    keys = tuple(CredentialPlan(f"c{n}", (("authorization", f"Bearer k{n}"),)) for n in (1, 2))
+    plan = models(model("fast", target(provider(1, credentials=keys)), retry=1))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        used = []
+        for turn in range(5):
+            client.says(ask(chat()))
+            await settle()
+            heard = house.upstreams[-1].hears()
+            key = heard[heard.index(b"Bearer ") + 7 :][:2].decode()
+            used.append(key)
+            if turn == 0:
+                house.upstreams[-1].says(whole(401, BAD))
+                await settle()
+                assert client.hears().startswith(b"HTTP/1.1 502 ")
+            else:
+                house.upstreams[-1].says(whole(200, completion()))
+                assert client.hears().startswith(b"HTTP/1.1 200 ")
+        assert len(set(used[1:])) == 1 and used[0] not in used[1:]
+
+    scene(play, plan)
+
+
+def test_a_provider_has_no_more_calls_than_its_bulkhead() -> None:
+    plan = models(model("fast", target(provider(1, in_flight=1)), target(provider(2), "other", 1)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        second = house.client()
+        second.says(ask(chat()))
+        await settle()
+        assert house.connected == ["10.0.0.1:80", "10.0.0.2:80"]
+        house.upstreams[1].says(whole(200, completion()))
+        house.upstreams[0].says(whole(200, completion()))
+        assert second.hears().startswith(b"HTTP/1.1 200 ") and client.hears().startswith(b"HTTP/1.1 200 ")
+
+    scene(play, plan)
+
+
+@pytest.mark.parametrize("body", ["<html>oops</html>", "", "[1]"])
+def test_an_answer_that_is_none_is_a_fault_of_the_target(body: str) -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says(whole(200, body))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 502 ")
+
+    plan = models(ModelPlan("fast", (target(provider(1)),), retry=0))
+    scene(play, plan)
+
+
+def test_an_empty_stream_is_a_fault_of_the_target() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(stream=True)))
+        await settle()
+        house.upstreams[0].says(STREAM_HEAD + END)
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 502 ")
+
+    scene(play, models(ModelPlan("fast", (target(provider(1)),), retry=0)))
+
+
+def test_a_whole_answer_to_a_call_for_a_stream_becomes_one() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(stream=True)))
+        await settle()
+        house.upstreams[0].says(whole(200, completion("hello")))
+        said = unchunked(client.hears().partition(b"\r\n\r\n")[2])
+        assert b"hello" in said and said.endswith(DONE.encode())
+        assert books.records[0].cost == 20_000
+
+    scene(play, ONE)
+
+
+def test_the_deadline_of_the_route_holds_for_all_tries_together() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.pass_time(5.1)
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 504 ")
+        assert house.connected == ["10.0.0.1:80"]
+        assert body_of(got)["error"]["type"] == "server_error"
+
+    scene(play, TWO, request=5.0)
+
+
+def test_figures_of_a_target_are_kept() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(stream=True)))
+        await settle()
+        house.pass_time(1.0)
+        house.upstreams[0].says(STREAM_HEAD + piece(chunk({"content": "a"})))
+        house.pass_time(1.0)
+        house.upstreams[0].says(piece(USAGE + DONE) + END)
+        figures = house.runtime.models.of("p1/up-model")
+        assert (round(figures.ttft, 1), round(figures.rate, 1)) == (1.0, 5.0)
+
+    scene(play, ONE)
+    assert CHAT.name == "openai_chat"

@@ -66,13 +66,15 @@ class Ask:
 
 
 class Holder:
-    """One life of a worker that has said hello. ``told``: until the ledger is read so far, what it holds is unknown."""
+    """One life of a worker that has said hello. ``told``: until the ledger is read so far, what it holds is unknown;
+    ``since``: what it has given back after that hello."""
 
     def __init__(self, boot: str, row: int, pid: int, told: Message | None) -> None:
         self.boot = boot
         self.row = row
         self.pid = pid
         self.told = told
+        self.since: dict[Key, int] = {}
 
 
 class Read(NamedTuple):
@@ -223,6 +225,11 @@ class BudgetAuthority:
         for level, per, period, limit, held in told["items"]:
             account = self._account(level, per, period, limit)
             account.out[boot] = held - read.after.get((boot, level, period), 0)
+        for key, amount in holder.since.items():
+            known = self.accounts.get(key)
+            if known is not None:
+                known.out[boot] = known.out.get(boot, 0) - amount
+        holder.since = {}
 
     def _bury(self, boot: str) -> None:
         holder = self.holders.pop(boot, None)
@@ -244,18 +251,25 @@ class BudgetAuthority:
             self._want(boot, message)
         elif kind == "money_back":
             for level, period, amount in message["items"]:
-                account = self.accounts.get((level, period))
-                if account is not None:
-                    account.recalled.discard(boot)
-                    account.out[boot] = account.out.get(boot, 0) - amount
+                self._take_back(boot, (level, period), amount)
         self._serve()
+
+    def _take_back(self, boot: str, key: Key, amount: int) -> None:
+        """*boot* has given *amount* back (below zero: it owes that)."""
+        account = self.accounts.get(key)
+        if account is not None:
+            account.recalled.discard(boot)
+            account.out[boot] = account.out.get(boot, 0) - amount
+        holder = self.holders[boot]
+        if holder.told is not None:
+            holder.since[key] = holder.since.get(key, 0) + amount
 
     def _want(self, boot: str, message: Message) -> None:
         now = self.now()
         ask = Ask(boot, int(message["number"]), now)
         for level, per, period, limit, amount, back in message["items"]:
             account = self._account(level, per, period, limit)
-            account.out[boot] = account.out.get(boot, 0) - back
+            self._take_back(boot, (level, period), back)
             account.spending.add(amount, now)
             account.used = now
             ask.items.append(((level, period), account, amount))

@@ -85,6 +85,8 @@ class Shipping:
                 for boot, names in boots.items()
                 if boot not in live and boot not in self.over and not any(self._locked(name) for name in names)
             }
+            for boot, cut in cuts.items():
+                self._look_back(boot, boots.get(boot, []), cut)
             for boot, names in boots.items():
                 if boot not in self.over:
                     for name in names:
@@ -156,6 +158,22 @@ class Shipping:
                 place += len(rest)
                 self.damaged += 1
         self._place(name, place)
+
+    def _look_back(self, boot: str, names: list[str], cut: tuple[str, int]) -> None:
+        """Passes before this one may have read past the place of which the hello speaks: it was under way meanwhile."""
+        for name in names:
+            read = self.positions.get(name, 0)
+            begin = cut[1] if name == cut[0] else 0
+            if number_of(name) < number_of(cut[0]) or begin >= read:
+                continue
+            with (self.folder / name).open("rb") as file:
+                file.seek(begin)
+                for raw in whole_lines(file.read(read - begin)):
+                    line = decode_line(raw)
+                    if isinstance(line, DoneLine):
+                        for level, period in line.record.levels:
+                            key = (boot, level, period)
+                            self.after[key] = self.after.get(key, 0) + max(0, line.record.cost)
 
     def _place(self, name: str, place: int) -> None:
         self.positions[name] = place

@@ -319,9 +319,9 @@ class LocalBooks:
         if items:
             self.asks[ask.number] = ask
             ask.wait.withdraw = lambda: self._forget(ask)
-            if not self.asking:
-                self.soon(self._send_asks)
             self.asking.append((ask, items))
+            if len(self.asking) == 1:
+                self.soon(self._send_asks)
         return ask
 
     def _send_asks(self) -> None:
@@ -429,7 +429,7 @@ class LocalBooks:
         """The way to control is open again, and it has our hello: ask once more. What those asks carried home is in
         the hello, as gone."""
         self.asking = []
-        for ask in self.asks.values():
+        for ask in list(self.asks.values()):
             items = [[one.id, one.per, one.period, one.limit, ask.amount, 0] for one in ask.lacking]
             self.send({"kind": "money_want", "number": ask.number, "model": ask.model, "items": items})
 

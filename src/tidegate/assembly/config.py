@@ -13,14 +13,28 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     PlainSerializer,
     StringConstraints,
+    Tag,
     WithJsonSchema,
     model_validator,
 )
 
+from tidegate.assembly.config_models import (
+    Budgets,
+    ConsumerKey,
+    Ledger,
+    Llm,
+    Model,
+    ModelLimits,
+    Pattern,
+    Provider,
+    Tenant,
+    key_or_words,
+)
 from tidegate.assembly.config_words import (
     By,
     Condition,
@@ -47,10 +61,12 @@ from tidegate.rules.canonical import canonical_path
 
 LATER: Final = {
     "gateway": frozenset({
-        "providers", "models", "prompts", "context_policies", "contexts", "store", "repository", "authority", "secrets",
-        "ledger", "budgets", "records", "alerts", "tenants", "teams", "guardrails", "embedders", "prices",
+        "prompts", "context_policies", "contexts", "store", "repository", "authority", "secrets", "budgets", "records",
+        "alerts", "teams", "guardrails", "embedders", "prices",
     }),
-    "route": frozenset({"llm", "grpc", "prompt", "contexts", "cache", "records", "guardrails"}),
+    "route": frozenset({"grpc", "prompt", "contexts", "cache", "records", "guardrails"}),
+    "llm": frozenset({"contexts"}),
+    "model": frozenset({"shadow"}),
     "upstream": frozenset({"grpc", "descriptors"}),
     "split": frozenset({"schedule", "rollback"}),
 }  # fmt: skip
@@ -313,6 +329,8 @@ class RouteTimeouts(Section):
     """As ``upstreams[].timeouts.idle``."""
     total: Duration | None = None
     """As ``upstreams[].timeouts.total``."""
+    first: Annotated[Duration, Field(gt=0, le=3600)] | None = None
+    """With ``llm`` only: until the first content of a target, then the next one is tried; unset: the provider's."""
 
 
 class UpstreamTls(Section):
@@ -457,9 +475,11 @@ class Consumer(Section):
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$")]
     """Unique among consumers; what limits, records and upstreams know it by."""
-    keys: tuple[Key, ...] = Field((), max_length=64, repr=False)
-    """API keys, in clear here, as digests everywhere else (S7.8). 8 to 4096 visible ASCII
-    characters."""
+    keys: tuple[
+        Annotated[Annotated[Key, Tag("key")] | Annotated[ConsumerKey, Tag("words")], Discriminator(key_or_words)], ...
+    ] = Field((), max_length=64, repr=False)
+    """API keys, in clear here, as digests everywhere else (S7.8). 8 to 4096 visible ASCII characters each; or
+    mappings, for keys that may do less than their consumer."""
     tags: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     """Groups it belongs to, for ``authorize`` (S8.1)."""
     scopes: Annotated[tuple[str, ...], Field(max_length=256)] = ()
@@ -476,6 +496,25 @@ class Consumer(Section):
     """When its credentials end, like ``2027-01-31T12:00:00Z``; unset: never."""
     disabled: bool = False
     """Refuse its credentials without forgetting them."""
+    team: Name | None = None
+    """Its team within its tenant; unset: none."""
+    models: Annotated[tuple[Pattern, ...], Field(max_length=1024)] | None = None
+    """Models it may use, by name or by beginning; unset: all its tenant sees; empty: none."""
+    aliases: dict[Annotated[str, StringConstraints(min_length=1, max_length=200)],
+                  Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(
+        default_factory=dict, max_length=64)  # fmt: skip
+    """Names of its own for models: as it asks → the model meant."""
+    budget: Budgets = ()
+    """Money it may spend on models."""
+    limits: ModelLimits = ModelLimits()
+    """What it may ask of models."""
+    regions: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
+    """Regions its calls of models never leave; empty: its tenant's."""
+
+    @property
+    def key_texts(self) -> list[str]:
+        """Its keys in clear."""
+        return [key if isinstance(key, str) else key.key for key in self.keys]
 
 
 # -- routes ------------------------------------------------------------------------------------------------------------
@@ -579,11 +618,11 @@ class Redirect(Section):
         return self
 
 
-ACTIONS: Final = ("upstream", "split", "respond", "redirect")
+ACTIONS: Final = ("upstream", "split", "respond", "redirect", "llm")
 
 
 class Route(Section):
-    """What happens to the requests it takes: ``match`` and exactly one of ``upstream split respond redirect``."""
+    """What happens to the requests it takes: ``match`` and exactly one of ``upstream split respond redirect llm``."""
 
     name: Name
     """Unique among routes; what records and metrics call it."""
@@ -599,6 +638,9 @@ class Route(Section):
     """Give this answer."""
     redirect: Redirect | None = None
     """Send the client elsewhere."""
+    llm: Llm | None = None
+    """Serve model surfaces under the path: ``{}`` for all of them. Its ``timeouts`` are those of calls to models:
+    ``request`` is 10 minutes by default."""
     priority: Annotated[int, Field(ge=0, le=3)] = 2
     """Level in queues: 0 critical, 1 high, 2 normal, 3 low; a consumer's own wins (S22.2)."""
     timeouts: RouteTimeouts | None = None
@@ -627,14 +669,20 @@ class Route(Section):
         given = [name for name in ACTIONS if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(given) if given else "none of them"
-            raise ValueError(f"a route has exactly one of upstream, split, respond and redirect; here: {found}")
+            raise ValueError(f"a route has exactly one of upstream, split, respond, redirect and llm; here: {found}")
         if self.redirect is not None and self.redirect.prefix is not None and self.match.kind != "prefix":
             raise ValueError("redirect.prefix needs a match on a path prefix")
+        if self.llm is not None and self.match.kind != "prefix":
+            raise ValueError("llm needs a match on a path prefix: what follows says which surface is meant")
+        if self.llm is None and self.timeouts is not None and self.timeouts.first is not None:
+            raise ValueError("timeouts.first is for routes with llm; here, timeouts.request bounds the answer's head")
         return self
 
     @property
-    def lane(self) -> Literal["http", "respond", "redirect"]:
+    def lane(self) -> Literal["http", "respond", "redirect", "llm"]:
         """Which lane of the engine carries it."""
+        if self.llm is not None:
+            return "llm"
         return "respond" if self.respond is not None else "redirect" if self.redirect is not None else "http"
 
     @property
@@ -733,6 +781,14 @@ class Gateway(Section):
     """Worker processes; 0: one for each CPU."""
     upstreams: tuple[Upstream, ...] = ()
     """Services behind the gateway."""
+    providers: Annotated[tuple[Provider, ...], Field(max_length=1000)] = ()
+    """Accounts with vendors of models."""
+    models: Annotated[tuple[Model, ...], Field(max_length=10_000)] = ()
+    """Names that clients ask for, and who answers."""
+    tenants: Annotated[tuple[Tenant, ...], Field(max_length=10_000)] = ()
+    """Whose consumers those are; only needed for what a tenant's consumers share."""
+    ledger: Ledger = Ledger()
+    """Where costs of model calls are written down."""
     consumers: tuple[Consumer, ...] = ()
     """Callers with credentials."""
     routes: tuple[Route, ...] = ()

@@ -13,14 +13,16 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
     StringConstraints,
+    Tag,
     WithJsonSchema,
     model_validator,
 )
 
-from tidegate.assembly.config_words import FieldName, FieldValue, Key, Name, Part, Section, unique
+from tidegate.assembly.config_words import FieldName, FieldValue, Key, Moment, Name, Part, Section, unique
 from tidegate.ports.settings import Duration, Rate, Share, Size, parse_duration
 
 NUSD: Final = 1_000_000_000
@@ -69,8 +71,15 @@ Unit = Literal[
     "input", "output", "cache_read", "cache_write", "cache_write_1h", "thinking", "audio_in", "audio_out", "image_in",
     "image_out", "characters", "seconds_in", "seconds_out", "images", "searches", "pages",
 ]  # fmt: skip
+
+
+def _free_or_units(value: object) -> str:
+    return "units" if isinstance(value, dict) else "free"
+
+
 Price = Annotated[
-    Literal["free"] | dict[Unit | Literal["request"], Usd],
+    Annotated[Literal["free"], Tag("free")] | Annotated[dict[Unit | Literal["request"], Usd], Tag("units")],
+    Discriminator(_free_or_units),
     Field(description="`free`, or US dollars per million units."),
 ]
 """``free``, or US dollars per million tokens (characters, seconds ...) by unit; ``request`` in dollars a request."""
@@ -89,11 +98,16 @@ class Budget(Section):
     """The period, in UTC; weeks begin on Monday; ``total`` never begins again."""
 
 
+def _one_a_period(budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
+    unique(tuple([budget.per for budget in budgets]))
+    return budgets
+
+
 Budgets = Annotated[
     tuple[Budget, ...],
     BeforeValidator(_one_or_many),
     Field(max_length=8),
-    AfterValidator(lambda found: found if unique(tuple(b.per for b in found)) is not None else found),
+    AfterValidator(_one_a_period),
 ]
 
 
@@ -309,6 +323,13 @@ class PipelineMap(Section):
         return self
 
 
+def _map_or_steps(value: object) -> str:
+    return "map" if isinstance(value, (dict, PipelineMap)) else "steps"
+
+
+Steps = Annotated[tuple[PipelineStep, ...], Field(min_length=1, max_length=8)]
+
+
 class Model(Section):
     """A name that clients ask for. Exactly one of ``targets`` and ``pipeline``."""
 
@@ -316,7 +337,9 @@ class Model(Section):
     """What clients ask for; ``*`` at the end takes every name that begins so, and passes it on."""
     targets: Annotated[tuple[ModelTarget, ...], Field(max_length=64)] = ()
     """Who may answer."""
-    pipeline: PipelineMap | Annotated[tuple[PipelineStep, ...], Field(min_length=1, max_length=8)] | None = None
+    pipeline: Annotated[
+        Annotated[PipelineMap, Tag("map")] | Annotated[Steps, Tag("steps")], Discriminator(_map_or_steps)
+    ] | None = None
     """Steps one after the other, or a map of models side by side or by choice (LLM 14)."""
     strategy: ModelStrategy = ModelStrategy(use="fallback")
     """Which target first."""
@@ -340,6 +363,8 @@ class Model(Section):
     """What a target cannot say: reported in ``x-tidegate-loss``, or refused; unset: the route's."""
     tenant: Name | None = None
     """Only this tenant sees it; unset: all do."""
+    retires: Moment | None = None
+    """When it goes, like ``2027-01-31``: answers then say so in ``Sunset`` and ``Deprecation``; unset: never."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Model:
@@ -355,8 +380,8 @@ class ConsumerKey(Section):
 
     key: Key = Field(repr=False)
     """The key, in clear here, as a digest everywhere else."""
-    name: Annotated[str, StringConstraints(max_length=64)] = ""
-    """What it is called in records."""
+    name: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._@-]{0,63})?$")] = ""
+    """What it is called in records, unique among the consumer's keys; empty: by the first letters of its digest."""
     models: Annotated[tuple[Pattern, ...], Field(max_length=256)] | None = None
     """Models it may use; unset: the consumer's; empty: none."""
     budget: Budgets = ()
@@ -365,8 +390,13 @@ class ConsumerKey(Section):
     """What it may ask for."""
     surfaces: Annotated[tuple[Name, ...], Field(max_length=32)] | None = None
     """Surfaces it may use (``chat``, ``embeddings`` ...); unset: all."""
-    expires: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """When it ends, like ``2027-01-31T12:00:00Z``; unset: never."""
+    expires: Moment | None = None
+    """When it ends, like ``2027-01-31T12:00:00Z``; unset: with its consumer."""
+
+
+def key_or_words(value: object) -> str:
+    """Which way of writing a key *value* is."""
+    return "words" if isinstance(value, (dict, ConsumerKey)) else "key"
 
 
 class Team(Section):

@@ -63,11 +63,13 @@ class Configured(msgspec.Struct, frozen=True):
 
     digests  its keys as ``credentials.digest_of`` under the current pepper made them, never in clear
     secrets  by kind: ``basic`` (an argon2id hash), ``hmac`` (the shared secret)
+    owners   of the digests that mean something else than the consumer itself: a key with a name or an end of its own
     """
 
     consumer: Consumer
     digests: tuple[bytes, ...] = ()
     secrets: dict[str, str] = {}
+    owners: tuple[tuple[bytes, Consumer], ...] = ()
 
 
 class Callers:
@@ -90,6 +92,8 @@ class Callers:
         self.names[consumer.name] = consumer
         for digest in configured.digests:
             self.digests[digest] = consumer
+        for digest, owner in configured.owners:
+            self.digests[digest] = owner
         for kind, secret in configured.secrets.items():
             self.secrets[f"{kind} {consumer.name}"] = secret
 

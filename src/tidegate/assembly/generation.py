@@ -1,7 +1,7 @@
 """A generation: the whole config as one JSON file that control writes and every worker reads.
 
-Consumers stand last, one a line: a worker reads 100,000 of them between turns of its loop, or not at all when these
-bytes are those of the generation before.
+Consumers stand last, by name, one a line: a worker reads 100,000 of them between turns of its loop, or not at all when
+these bytes are those of the generation before; and it finds one of them by bisection, without reading the others.
 
 Merged, checked, defaults filled. Keys of consumers are digests and ``${...}`` are still references, so the file holds
 no credential that the config did not hold in clear itself. Settings of parts stay as written; their ``Config`` reads
@@ -19,7 +19,8 @@ import msgspec
 
 from tidegate.assembly.config import Consumer as ConsumerItem
 from tidegate.assembly.config import Gateway
-from tidegate.assembly.consumers import Configured
+from tidegate.assembly.config_models import Budgets, ModelLimits
+from tidegate.assembly.consumers import Configured, short_id
 from tidegate.assembly.problems import FieldPath
 from tidegate.assembly.read import resolve
 from tidegate.ports.consumers import Consumer
@@ -28,6 +29,8 @@ LIST: Final = b',\n"consumers":['
 """What stands before the consumers. No string of JSON holds a line end, so it is nowhere else."""
 NEXT: Final = b",\n"
 """What stands between two of them."""
+FIRST: Final = b'{"name":"'
+"""How the line of a consumer begins; no letter of its name is escaped."""
 BATCH: Final = 16 << 10
 """Bytes of consumers read at once: well under a millisecond."""
 FORMAT: Final = 1
@@ -44,6 +47,7 @@ class Generation(msgspec.Struct, frozen=True):
     number    counts up from 1
     folder    relative paths of the config start here
     settings  the fields of the config that are not lists of items
+    facts     what is known of the models of its providers: a ``facts.FactTable``
     consumers the lines that :func:`consumers` reads
     """
 
@@ -53,7 +57,31 @@ class Generation(msgspec.Struct, frozen=True):
     settings: msgspec.Raw
     upstreams: list[msgspec.Raw]
     routes: list[msgspec.Raw]
+    facts: msgspec.Raw = msgspec.Raw(b"{}")
     consumers: bytes = b""
+
+
+class StoredLimits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Rates as (amount, seconds); None and 0 are no bound."""
+
+    requests: tuple[int, float] | None = None
+    tokens: tuple[int, float] | None = None
+    in_flight: int = 0
+
+
+NO_LIMITS: Final = StoredLimits()
+
+
+class StoredKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one key of a consumer may do, where that is less. ``id``: what records call it; budgets are (n$, period)."""
+
+    id: str
+    digest: bytes
+    models: tuple[str, ...] | None = None
+    budget: tuple[tuple[int, str], ...] = ()
+    limits: StoredLimits = NO_LIMITS
+    surfaces: tuple[str, ...] | None = None
+    expires: float = 0.0
 
 
 class StoredConsumer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,13 +96,27 @@ class StoredConsumer(msgspec.Struct, frozen=True, omit_defaults=True):
     disabled: bool = False
     digests: tuple[bytes, ...] = ()
     secrets: dict[str, str] = {}
+    team: str = ""
+    models: tuple[str, ...] | None = None
+    aliases: dict[str, str] = {}
+    budget: tuple[tuple[int, str], ...] = ()
+    limits: StoredLimits = NO_LIMITS
+    regions: tuple[str, ...] = ()
+    keys: tuple[StoredKey, ...] = ()
+    """Those of ``digests`` that have words of their own."""
 
 
 def write(
-    config: Gateway, references: Mapping[FieldPath, str], number: int, folder: Path, digest: Callable[[bytes], bytes]
+    config: Gateway,
+    references: Mapping[FieldPath, str],
+    number: int,
+    folder: Path,
+    digest: Callable[[bytes], bytes],
+    facts: bytes = b"{}",
 ) -> bytes:
     """The bytes of generation *number*. *references* are those of ``read.Source``; *digest* makes of a consumer's key
-    what it is found by (``rules/credentials.digest_of`` under the newest pepper)."""
+    what it is found by (``rules/credentials.digest_of`` under the newest pepper); *facts* is an encoded
+    ``facts.FactTable``."""
     by_item: dict[FieldPath, dict[FieldPath, str]] = {}
     for path, text in references.items():
         if path[0] in ITEMS or path[0] not in NOT_PLAN:
@@ -97,7 +139,7 @@ def write(
     _restore(settings, by_item.get((), {}))
     encode = msgspec.json.Encoder().encode
     consumers = [encode(_stored(consumer, by_item.get(("consumers", index)) if by_item else None, digest))
-                 for index, consumer in enumerate(config.consumers)]  # fmt: skip
+                 for index, consumer in sorted(enumerate(config.consumers), key=_by_name)]  # fmt: skip
     head = encode({
         "format": FORMAT,
         "number": number,
@@ -105,8 +147,13 @@ def write(
         "settings": settings,
         "upstreams": raw("upstreams", config.upstreams),
         "routes": raw("routes", config.routes),
+        "facts": msgspec.Raw(facts),
     })  # fmt: skip
     return b"".join([head[:-1], LIST, NEXT.join(consumers), b"]}"])
+
+
+def _by_name(item: tuple[int, ConsumerItem]) -> str:
+    return item[1].name
 
 
 def numbered(data: bytes, number: int) -> bytes:
@@ -121,8 +168,15 @@ def _restore(tree: Any, written: Mapping[FieldPath, str]) -> None:
     for path, text in written.items():
         at = tree
         for step in path[:-1]:
+            at = _one(at, step)
             at = at[_step(at, step)]
+        at = _one(at, path[-1])
         at[_step(at, path[-1])] = text
+
+
+def _one(at: Any, step: str | int) -> Any:
+    """A list of one that was written without its brackets (``budget: {usd: ...}``): its only item."""
+    return at[0] if isinstance(at, list) and isinstance(step, str) else at
 
 
 def _step(at: Any, step: str | int) -> str | int:
@@ -138,6 +192,18 @@ def _stored(
         secrets["basic"] = (written or {}).get(("basic",), item.basic.replace("${", "$${"))
     if item.hmac is not None:
         secrets["hmac"] = (written or {}).get(("hmac",), item.hmac.replace("${", "$${"))
+    digests: list[bytes] = []
+    keys: list[StoredKey] = []
+    for key in item.keys:
+        if isinstance(key, str):
+            digests.append(digest(key.encode()))
+            continue
+        found = digest(key.key.encode())
+        digests.append(found)
+        keys.append(StoredKey(
+            key.name or short_id(found), found, key.models, _budget(key.budget), _limits(key.limits), key.surfaces,
+            key.expires or 0.0,
+        ))  # fmt: skip
     return StoredConsumer(
         item.name,
         item.tenant,
@@ -146,8 +212,28 @@ def _stored(
         -1 if item.priority is None else item.priority,
         item.expires or 0.0,
         item.disabled,
-        tuple([digest(key.encode()) for key in item.keys]),
+        tuple(digests),
         secrets,
+        item.team or "",
+        item.models,
+        item.aliases,
+        _budget(item.budget),
+        _limits(item.limits),
+        item.regions,
+        tuple(keys),
+    )
+
+
+def _budget(budgets: Budgets) -> tuple[tuple[int, str], ...]:
+    return tuple([(budget.usd, budget.per) for budget in budgets])
+
+
+def _limits(limits: ModelLimits) -> StoredLimits:
+    requests, tokens = limits.requests, limits.tokens
+    return StoredLimits(
+        None if requests is None else (requests.amount, requests.per),
+        None if tokens is None else (tokens.amount, tokens.per),
+        limits.in_flight or 0,
     )
 
 
@@ -180,5 +266,34 @@ def consumers(generation: Generation, environment: Mapping[str, str]) -> Iterato
         for c in read(b"[%s]" % lines[at:end]):
             secrets = {kind: resolve(text, environment, folder) for kind, text in c.secrets.items()}
             owner = Consumer(c.name, c.tenant, "", c.tags, c.scopes, c.priority, c.expires, c.disabled)
-            yield Configured(owner, c.digests, secrets)
+            yield Configured(owner, c.digests, secrets, tuple([_owner(owner, key) for key in c.keys]))
         at = end + len(NEXT)
+
+
+def _owner(consumer: Consumer, key: StoredKey) -> tuple[bytes, Consumer]:
+    """The consumer as one key with words of its own knows it: under the key's name, and no longer than the key."""
+    ends = [expires for expires in (consumer.expires, key.expires) if expires]
+    return key.digest, msgspec.structs.replace(consumer, key_id=key.id, expires=min(ends, default=0.0))
+
+
+def find(lines: bytes, name: str) -> StoredConsumer | None:
+    """The consumer called *name* among *lines*, those of a generation: 17 looks among 100,000."""
+    wanted = name.encode()
+    low, high = 0, len(lines)
+    while low < high:
+        at = lines.rfind(NEXT, low, (low + high) // 2 + 1)
+        start = low if at < 0 else at + len(NEXT)
+        found = lines[start + len(FIRST) : lines.find(b'"', start + len(FIRST))]
+        end = lines.find(NEXT, start, high)
+        if end < 0:
+            end = high
+        if found == wanted:
+            return _read_one(lines[start:end])
+        if found < wanted:
+            low = min(end + len(NEXT), high)
+        else:
+            high = max(start - len(NEXT), low) if start > low else low
+    return None
+
+
+_read_one: Final = msgspec.json.Decoder(StoredConsumer).decode

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from books_fakes import Node
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from books_fakes import Node
 from tidegate.exchange.fault import Fault
 from tidegate.ports.books import BudgetLevel, Refused
 

@@ -76,6 +76,10 @@ class Bookkeeper:
         self.as_of = 0.0
         self.trouble = ""
 
+    def has_books(self) -> bool:
+        """Whether money was spent here before."""
+        return (self.data / "books.sqlite").exists() or any((self.data / "ledger").glob("*.log"))
+
     def start(self) -> None:
         """Open the books and begin to read. Later calls do nothing."""
         self.started = True

@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from tidegate.assembly.config_words import split_address
 from tidegate.assembly.problems import ConfigError
 from tidegate.control.admin.desk import Outcome, Readiness
 from tidegate.control.admin.token import VARIABLE, WeakToken, check_strength, find_token, read_kept
+from tidegate.control.bookkeeper import Bookkeeper
+from tidegate.control.bookkeeper import Usage as BookedUsage
 from tidegate.control.certificates import trouble
 from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
@@ -115,6 +117,7 @@ class Control:
         self.reloads = {"applied": 0, "partial": 0, "refused": 0}
         self.link = LinkServer(self._hello, self._said, self._link_lost)
         self.limits: LimitAuthority | None = None
+        self.money: Bookkeeper | None = None
         self.upstreams: UpstreamKeeper | None = None
         self.key_sets = KeySetKeeper(fetch_key_set, self._key_set_fetched, time.monotonic)
         self.watch = Watch(self._files_changed)
@@ -194,6 +197,9 @@ class Control:
         self.limits = LimitAuthority(
             self.folder.path / "limits.journal", time.monotonic, time.time, self._send_to, self.workers
         )
+        self.money = Bookkeeper(
+            self.folder.path, time.monotonic, time.time, self._send_to, self.workers, say=say
+        )  # fmt: skip
         assert self.segment is not None
         self.upstreams = UpstreamKeeper(self.segment, self.folder, self._tell_upstreams)
         self.book.missing = [self.upstreams.missing, self._missing_key_sets]
@@ -271,6 +277,9 @@ class Control:
         self.upstreams.follow(plan)
         self._tell_upstreams()
         self.key_sets.follow(key_set_urls(self.generations.content, self.environment))
+        assert self.money is not None
+        if plan.models is not None or self.money.has_books():
+            self.money.start()
 
     # -- the supervisor -------------------------------------------------------------------------------------------
 
@@ -312,6 +321,10 @@ class Control:
             self.acknowledged.pop(gone.row, None)
             if self.limits is not None and all(w.row != gone.row for w in self.book.workers.values()):
                 self.limits.worker_gone(gone.row)
+            if self.money is not None:
+                self.money.gone(gone.row, gone.pid)
+        if self.money is not None:
+            self.money.crew(self.book.workers)
         self.news.set()
 
     async def _orphaned(self) -> None:
@@ -328,6 +341,8 @@ class Control:
         """A worker is there, new or after control was away: tell it what it should know."""
         self.acknowledged[connection.slot] = (int(message["generation"]), int(message["generation"]))
         self.book.report(int(message["pid"]), message)
+        if self.money is not None:
+            self.money.hello(connection.slot, int(message["pid"]), message.get("money"))
         connection.send("generation", number=self.generations.number)
         self._tell_upstreams(connection)
         if self.gauge is not None:
@@ -356,6 +371,9 @@ class Control:
                 reply = self.limits.handle(connection.slot, message)
                 if reply is not None:
                     connection.send_message(reply)
+        elif kind in ("money_want", "money_back"):
+            if self.money is not None:
+                self.money.handle(connection.slot, message)
         elif kind == "ack":
             self.acknowledged[connection.slot] = (int(message["generation"]), int(message["wanted"]))
             self.news.set()
@@ -524,6 +542,11 @@ class Control:
         await self._collect(explain=True)
         return self.book.document(self._beats(), time.monotonic())
 
+    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> BookedUsage:
+        """What model calls came to (C11.1)."""
+        assert self.money is not None
+        return await self.money.usage(begin, end, by, bucket)
+
     def _beats(self) -> list[float]:
         if self.segment is None:
             return []
@@ -590,6 +613,8 @@ class Control:
     def _tick(self) -> None:
         if self.limits is not None:
             self.limits.tick()
+        if self.money is not None:
+            self.money.tick()
         self.loop.call_later(TICK, self._tick)
 
     async def _each_second(self) -> None:
@@ -617,6 +642,8 @@ class Control:
             self.upstreams.close()
         if self.limits is not None:
             self.limits.close()
+        if self.money is not None:
+            await self.money.close()
 
 
 async def fetch_key_set(url: str) -> bytes:

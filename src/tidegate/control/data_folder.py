@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-FOLDERS: Final = ("plans", "keys", "authority", "secrets", "logs", "descriptors")
+FOLDERS: Final = ("plans", "keys", "authority", "secrets", "logs", "descriptors", "ledger")
 LONGEST_SOCKET_PATH: Final = 100
 """Bytes. ``sun_path`` holds 108; past this a socket lies in a private temporary folder (C3.1)."""
 KEPT_PLANS: Final = 5

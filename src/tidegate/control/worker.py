@@ -15,11 +15,14 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
+import tidegate
 from tidegate.assembly.build import Builder, Built
 from tidegate.assembly.consumers import Callers, WorkerConsumers
 from tidegate.assembly.generation import consumers, split
@@ -32,8 +35,10 @@ from tidegate.control.link import LinkClient, Message
 from tidegate.control.listening import adopt
 from tidegate.control.node_secrets import load_peppers
 from tidegate.control.upstream_keeper import kept_slots
+from tidegate.engine.books import LocalBooks
 from tidegate.engine.engine import Engine
 from tidegate.engine.lanes.tunnel import GOING_AWAY
+from tidegate.engine.ledger import Ledger
 from tidegate.engine.segment import Segment
 from tidegate.engine.steps import Wait
 from tidegate.engine.tools import EngineTools
@@ -124,6 +129,16 @@ class Worker:
             key_sets=self.key_sets,
         )
         self.tools.want_addresses = self._want_addresses
+        self.disk = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        """One thing at a time for the disk; the thread is born when there is something to do."""
+        self.ledger = Ledger(
+            birth.folder.path / "ledger", birth.row, os.urandom(5).hex(), time.monotonic, time.time,
+            self.loop.call_soon, self._aside, build=tidegate.__version__,
+        )  # fmt: skip
+        self.books = LocalBooks(
+            self.ledger, time.monotonic, time.time, self._ask, self._waiter, self.loop.call_soon
+        )  # fmt: skip
+        self.tools.books = self.books
         self.engine: Engine | None = None
         self.built: Built | None = None
         self.generation = 0
@@ -164,6 +179,7 @@ class Worker:
         for task in self.tasks:
             task.cancel()
         self.engine.close()
+        self.books.close()
         # The last report and what the sinks wrote leave with this turn of the loop.
         await asyncio.sleep(0)
         return code
@@ -361,6 +377,7 @@ class Worker:
             "pid": os.getpid(),
             "generation": self.generation,
             "seq": self.consumers.seq(),
+            "money": self.books.hello(),
         }
 
     def _told(self, message: Message) -> None:
@@ -369,6 +386,8 @@ class Worker:
         if kind in ("grant", "recall"):
             self.limits.receive(message)
             self.met.set()
+        elif kind in ("money_grant", "money_recall"):
+            self.books.receive(message)
         elif kind == "ping":
             self.link.send("pong", at=message.get("at"))
         elif kind == "generation":
@@ -388,6 +407,7 @@ class Worker:
         if up:
             self.consumers.set_stale(False)
             self.limits.connected()
+            self.books.connected()
         else:
             self.away_since = time.monotonic()
             self.limits.disconnected()
@@ -404,6 +424,15 @@ class Worker:
 
     def _waiter(self) -> Wait:
         return Wait(self.tools.steps)
+
+    def _aside(self, work: Callable[[], None], done: Callable[[OSError | None], None]) -> None:
+        """Do *work* on the disk's thread, then tell what went wrong."""
+
+        def ended(future: asyncio.Future[None]) -> None:
+            error = future.exception()
+            done(error if error is None or isinstance(error, OSError) else OSError(str(error)))
+
+        self.loop.run_in_executor(self.disk, work).add_done_callback(ended)
 
     def _figures(self, explain: bool = False, last: bool = False, asked: object = None) -> Message:
         """What a report says."""
@@ -440,6 +469,7 @@ class Worker:
         if stood_still > TICK:
             self.limits.pardon(stood_still)
         self.limits.tick(now)
+        self.books.tick()
         self.loop.call_later(TICK, self._tick)
 
     async def _report(self) -> None:

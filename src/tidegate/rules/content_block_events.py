@@ -418,8 +418,8 @@ class BlockEventWriter:
         if isinstance(delta, Sign):
             block = self._blocks.get(delta.part) if delta.choice == 0 else None
             if block is not None and block.kind == "thought":
-                block.seal += delta.signature
-            elif block is not None:
+                block.seal = delta.signature
+            elif block is not None and block.seal != delta.signature:
                 self._lose("thinking.signature")
             return b""
         if isinstance(delta, Used):
@@ -480,6 +480,7 @@ class BlockEventWriter:
                 "type": "tool_use", "id": fit_id(head.id, ID_SIZE), "name": head.name, "input": {},
             }  # fmt: skip
             if head.signature:
+                block.seal = head.signature
                 given["signature"] = marked(head.signature, head.origin, OWN).decode("utf-8", "replace")
             return given
         if isinstance(head, Thought):

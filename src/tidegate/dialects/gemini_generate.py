@@ -1,0 +1,721 @@
+"""Gemini's ``generateContent`` (LLM 5, column gem): requests, answers, streams and faults, read and written.
+
+Parts, their usage and their events are rules of their own (``rules/generate_parts``, ``generate_usage``,
+``generate_events``); here is what stands around them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from tidegate.exchange.chat import (
+    ChatAnswer,
+    ChatRequest,
+    Choice,
+    Citation,
+    Cited,
+    Extra,
+    Failed,
+    Message,
+    Output,
+    Part,
+    Role,
+    Sampling,
+    State,
+    Stopped,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Usage,
+)
+from tidegate.exchange.fault import CLIENT, CODES, IF_IDEMPOTENT, UPSTREAM, Fault
+from tidegate.ports.dialect import EventReader, EventWriter, Framing, Hints, Outgoing, Voice, Written
+from tidegate.rules.addressed_options import merge_options, read_options
+from tidegate.rules.generate_events import (
+    CHOICES,
+    GenerateEventReader,
+    GenerateEventWriter,
+    candidate_object,
+    read_stop,
+    response_id,
+    searches,
+    with_citations,
+    with_searches,
+)
+from tidegate.rules.generate_parts import (
+    NAME,
+    PartReader,
+    PartWriter,
+    bag,
+    camel_members,
+    read_parts,
+    take_string,
+)
+from tidegate.rules.generate_usage import read_usage, usage_object
+from tidegate.rules.schema_subset import from_subset, to_subset
+from tidegate.rules.thinking_budget import budget_of, effort_of
+from tidegate.rules.tool_names import name_aliases
+from tidegate.rules.turns import alternating, leading_system
+from tidegate.rules.upstream_fault import upstream_fault
+from tidegate.wire.json_object import (
+    NULL,
+    WrongShape,
+    count,
+    encode,
+    flag,
+    integer,
+    is_array,
+    is_object,
+    is_string,
+    items,
+    members,
+    number,
+    raw_of,
+    string,
+    strings,
+)
+
+_ROOM: Final = 65_536
+"""Tokens an answer may take where nobody said: room for a thinking budget."""
+_EFFORTS: Final = {
+    "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH", "max": "XHIGH",
+}  # fmt: skip
+_TIERS: Final = {"standard": "standard", "default": "standard", "flex": "flex", "priority": "priority"}
+_NESTED: Final = ("generationConfig", "toolConfig")
+_STATES: Final = {
+    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
+    409: "ABORTED", 413: "INVALID_ARGUMENT", 429: "RESOURCE_EXHAUSTED", 499: "CANCELLED", 500: "INTERNAL",
+    501: "UNIMPLEMENTED", 502: "UNAVAILABLE", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED", 408: "DEADLINE_EXCEEDED",
+}  # fmt: skip
+_RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
+_CLEARED: Final = {
+    "systemInstruction": "system", "toolConfig": "tool_choice", "serviceTier": "tier", "labels": "metadata",
+    "store": "state", "contents": "messages", "generationConfig": "sampling",
+}  # fmt: skip
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    usage_metadata: msgspec.Raw = msgspec.Raw(b"")
+
+
+_answer: Final = msgspec.json.Decoder(_Answer).decode
+
+
+class GeminiGenerate:
+    """``POST .../models/{model}:generateContent`` and ``:streamGenerateContent`` (``ports.dialect.Dialect``)."""
+
+    name = NAME
+    framing: Framing = "sse"
+    model_in_path = True
+
+    def path(self, door: str, model: str, stream: bool) -> str:
+        """*door* with the model and the verb; a stream is asked for as SSE."""
+        action = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return door.replace("{model}", quote(model, safe="")).replace("{action}", action)
+
+    # as the client speaks it
+
+    def read_request(self, body: bytes, hints: Hints) -> ChatRequest:
+        try:
+            return _read_request(body, hints)
+        except (WrongShape, UnicodeDecodeError) as wrong:
+            detail = str(wrong) if isinstance(wrong, WrongShape) else "The body must be UTF-8."
+            raise Fault("invalid_request", detail, side=CLIENT) from None
+
+    def write_answer(self, answer: ChatAnswer, asked: ChatRequest, now: int) -> Written:
+        writer = PartWriter(None, {}, {}, frozenset(), frozenset(), False)
+        body: dict[str, object] = {}
+        own = dict(answer.extra.members) if answer.extra is not None and answer.extra.dialect == NAME else {}
+        blocked = "promptFeedback" in own and not any(choice.parts for choice in answer.choices)
+        if not blocked:
+            body["candidates"] = [_candidate(choice, writer) for choice in answer.choices]
+        body["usageMetadata"] = usage_object(answer.usage or Usage())
+        body["modelVersion"] = answer.model or asked.model
+        body["responseId"] = response_id(answer.id)
+        writer.extras(body, answer.extra, "")
+        return Written(encode(body), tuple(writer.losses))
+
+    def events_writer(self, asked: ChatRequest, id: str, now: int, framing: Framing) -> EventWriter:
+        return GenerateEventWriter(asked, id, framing == "array", _failed_body)
+
+    def write_fault(self, fault: Fault, request_id: str) -> Written:
+        status = fault.status
+        return Written(_error_body(status, fault.code, fault.detail, fault.retry_after), status=status)
+
+    # as the provider speaks it
+
+    def write_request(self, request: ChatRequest, voice: Voice) -> Outgoing:
+        return _RequestWriter(request, voice).write()
+
+    def read_answer(self, body: bytes, voice: Voice, aliases: dict[str, str]) -> ChatAnswer:
+        try:
+            found = camel_members(body, "")
+            if "error" in found:
+                raise _fault_of(found["error"])
+            return _read_answer(found, voice, aliases)
+        except (WrongShape, UnicodeDecodeError):
+            raise Fault("bad_upstream", "The provider's answer is not in its own words.", reason="protocol",
+                        side=UPSTREAM, retry=IF_IDEMPOTENT) from None  # fmt: skip
+
+    def events_reader(self, voice: Voice, aliases: dict[str, str]) -> EventReader:
+        return GenerateEventReader(voice.vendor, aliases, voice.usage, _fault_of)
+
+    def read_fault(self, status: int, fields: dict[str, str], body: bytes, now: float) -> Fault:
+        return _fault(_error_of(body), status, fields, now)
+
+    # passing bytes through
+
+    def splice(self, body: bytes, model: str, ask_usage: bool) -> bytes:
+        """*body* itself: the path names the model, and usage always comes."""
+        return body
+
+    def usage_of_answer(self, body: bytes, voice: Voice) -> Usage | None:
+        try:
+            usage = read_usage(bytes(_answer(body).usage_metadata), voice.usage)
+            if b"webSearchQueries" in body:
+                return with_searches(usage, _searches_of(body))
+            return usage
+        except (msgspec.DecodeError, UnicodeDecodeError, WrongShape):
+            return None
+
+    def usage_of_event(self, event: str, data: bytes, voice: Voice) -> tuple[Usage | None, bool, bool]:
+        usage = self.usage_of_answer(data, voice) if b'"usageMetadata"' in data else None
+        over = b'"finishReason"' in data or b'"blockReason"' in data or data[:9] == b'{"error":'
+        return usage, b'"parts"' in data, over
+
+
+def _searches_of(body: bytes) -> int:
+    found = members(body)
+    candidates = found.get("candidates", b"[]")
+    return sum([searches(camel_members(raw, "candidates")) for raw in items(candidates)])
+
+
+# -- faults ------------------------------------------------------------------------------------------------------------
+
+
+def _error_of(body: bytes) -> dict[str, bytes]:
+    """The ``error`` object of a refusal; streams wrap theirs in an array."""
+    try:
+        if is_array(body.lstrip()):
+            whole = items(body)
+            body = whole[0] if whole else b"{}"
+        return members(members(body).get("error", b"{}"))
+    except WrongShape:
+        return {}
+
+
+def _fault_of(raw: bytes) -> Fault:
+    """The fault of an ``error`` object inside an answer."""
+    try:
+        error = members(raw)
+    except WrongShape:
+        error = {}
+    return _fault(error, count(error.get("code")) or 500, {}, 0.0)
+
+
+def _fault(error: dict[str, bytes], status: int, fields: dict[str, str], now: float) -> Fault:
+    words = [_text(error.get("status"))]
+    delay = 0.0
+    details = error.get("details", b"")
+    try:
+        for raw in items(details) if is_array(details) else []:
+            detail = members(raw) if is_object(raw) else {}
+            words.append(_text(detail.get("reason")))
+            delay = delay or _seconds(_text(detail.get("retryDelay")))
+    except WrongShape:
+        pass
+    told = " ".join([word for word in words if word]).lower()
+    if "api_key_invalid" in told or "api_key_service_blocked" in told:
+        status = 401
+    return upstream_fault(status, told, _text(error.get("message")), fields, now, delay)
+
+
+def _text(value: bytes | None) -> str:
+    try:
+        return string(value) if value is not None and is_string(value) else ""
+    except WrongShape:
+        return ""
+
+
+def _seconds(text: str) -> float:
+    """``34.07s`` as 34.07; 0.0 for anything else."""
+    whole, point, rest = text.removesuffix("s").partition(".")
+    if not text.endswith("s") or not whole.isdecimal() or len(text) > 24 or (point and not rest.isdecimal()):
+        return 0.0
+    return float(f"{whole}.{rest or 0}")
+
+
+def _error_body(status: int, code: str, detail: str, retry_after: float) -> bytes:
+    details: list[dict[str, str]] = []
+    if retry_after > 0:
+        details.append({"@type": _RETRY_INFO, "retryDelay": f"{retry_after:g}s"})
+    state = _STATES.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
+    error = {"code": status, "message": detail or CODES[code].title, "status": state, "details": details}
+    return encode({"error": error})
+
+
+def _failed_body(failed: Failed) -> bytes:
+    code = failed.code if failed.code in CODES else "bad_upstream"
+    return _error_body(CODES[code].status, code, failed.detail, failed.retry_after)
+
+
+# -- reading a request -------------------------------------------------------------------------------------------------
+
+
+def _read_request(body: bytes, hints: Hints) -> ChatRequest:
+    given = members(body)
+    options = given.pop("provider_options", None)
+    found = camel_members(body, "") if options is None else {
+        name: value for name, value in camel_members(body, "").items() if name != "providerOptions"
+    }  # fmt: skip
+    messages: list[Message] = []
+    system = found.pop("systemInstruction", None)
+    if system is not None:
+        _read_content(system, "systemInstruction", 0, messages, [], "system")
+    contents = found.pop("contents", b"[]")
+    pending: list[tuple[str, str]] = []
+    for at, raw in enumerate(items(contents, "contents") if not is_object(contents) else [contents]):
+        pending = _read_content(raw, f"contents[{at}]", at, messages, pending, "")
+    rest: dict[str, bytes] = {}
+    config = camel_members(found.pop("generationConfig", b"{}"), "generationConfig")
+    request = ChatRequest(
+        model=hints.model or take_string(found, "model", "body"),
+        messages=tuple(messages),
+        tools=tuple(_read_tools(found)),
+        tool_choice=_read_choice(found, rest),
+        output=_read_output(config),
+        thinking=_read_thinking(config),
+        sampling=_read_sampling(config),
+        max_output=integer(config.pop("maxOutputTokens"), "maxOutputTokens") if "maxOutputTokens" in config else None,
+        stop=tuple(strings(config.pop("stopSequences", b"[]"), "generationConfig.stopSequences")),
+        stream=bool(hints.stream),
+        want_usage=True,
+        state=State(store=flag(found.pop("store"), "store")) if "store" in found else None,
+        tier=take_string(found, "serviceTier", "body").lower(),
+        metadata=found.pop("labels", b""),
+        options={} if options is None else read_options(options),
+        cleared=tuple([_CLEARED.get(name, name) for name, value in given.items() if value == NULL]),
+    )
+    found.pop("model", None)
+    rest.update({f"generationConfig.{name}": value for name, value in config.items()})
+    rest.update(found)
+    return msgspec.structs.replace(request, extra=bag(rest)) if rest else request
+
+
+def _read_content(
+    raw: bytes, path: str, at: int, messages: list[Message], pending: list[tuple[str, str]], said: str
+) -> list[tuple[str, str]]:
+    """One content object as turns: results of tools become one of their own. Returns the calls that still wait."""
+    if is_string(raw):
+        found = {"parts": raw}
+    else:
+        found = camel_members(raw, path)
+    role = said or take_string(found, "role", path) or "user"
+    if said:
+        found.pop("role", None)
+    if role not in ("user", "model", "function", "tool", "system"):
+        raise WrongShape(f"{path}.role", "user or model")
+    reader = PartReader("", {}, str(at))
+    waiting = list(pending)
+    parts = read_parts(found.pop("parts", b"[]"), f"{path}.parts", reader, waiting)
+    extra = bag(found)
+    results: tuple[Part, ...] = tuple([part for part in parts if isinstance(part, ToolResult)])
+    others = tuple([part for part in parts if not isinstance(part, ToolResult)])
+    speaker: Role = "assistant" if role == "model" else "system" if role == "system" else "user"
+    if results:
+        messages.append(Message("tool", results, extra=None if others else extra))
+    if others or not results:
+        messages.append(Message(speaker, others, extra=extra, raw=b"" if results else raw))
+    return reader.calls if role == "model" else waiting
+
+
+def _read_tools(found: dict[str, bytes]) -> list[Tool]:
+    tools: list[Tool] = []
+    for at, raw in enumerate(items(found.pop("tools", b"[]"), "tools")):
+        for name, value in camel_members(raw, f"tools[{at}]").items():
+            if name != "functionDeclarations":
+                tools.append(Tool(name, kind="server", dialect=NAME, value=encode({name: raw_of(value)})))
+                continue
+            for position, one in enumerate(items(value, f"tools[{at}].functionDeclarations")):
+                path = f"tools[{at}].functionDeclarations[{position}]"
+                told = camel_members(one, path)
+                schema = told.pop("parametersJsonSchema", b"")
+                subset = told.pop("parameters", b"")
+                schema = schema or (from_subset(subset) if subset else b"")
+                if schema and not is_object(schema):
+                    raise WrongShape(f"{path}.parameters", "an object")
+                title, description = take_string(told, "name", path), take_string(told, "description", path)
+                tools.append(Tool(title, description, schema, extra=bag(told)))
+    return tools
+
+
+def _read_choice(found: dict[str, bytes], rest: dict[str, bytes]) -> ToolChoice:
+    config = camel_members(found.pop("toolConfig", b"{}"), "toolConfig")
+    value = config.pop("functionCallingConfig", None)
+    rest.update({f"toolConfig.{name}": kept for name, kept in config.items()})
+    if value is None:
+        return ToolChoice()
+    told = camel_members(value, "toolConfig.functionCallingConfig")
+    mode = take_string(told, "mode", "toolConfig.functionCallingConfig").upper() or "AUTO"
+    names = tuple(strings(told.pop("allowedFunctionNames", b"[]"), "toolConfig.functionCallingConfig"))
+    if told or (mode == "VALIDATED" and not names):
+        rest["toolConfig.functionCallingConfig"] = value
+        return ToolChoice()
+    if mode == "NONE":
+        return ToolChoice("none")
+    if mode == "ANY":
+        if len(names) == 1:
+            return ToolChoice("one", names)
+        return ToolChoice("subset", names, required=True) if names else ToolChoice("required")
+    return ToolChoice("subset", names) if names else ToolChoice()
+
+
+def _read_output(config: dict[str, bytes]) -> Output | None:
+    kinds: tuple[str, ...] = ()
+    if "responseModalities" in config:
+        kinds = tuple([kind.lower() for kind in strings(config.pop("responseModalities"), "responseModalities")])
+    if config.get("responseMimeType") == b'"application/json"':
+        del config["responseMimeType"]
+        schema = config.pop("responseJsonSchema", b"")
+        subset = config.pop("responseSchema", b"")
+        schema = schema or (from_subset(subset) if subset else b"")
+        return Output("schema" if schema else "json", schema=schema, modalities=kinds)
+    return Output("text", modalities=kinds) if kinds else None
+
+
+def _read_thinking(config: dict[str, bytes]) -> Thinking | None:
+    value = config.pop("thinkingConfig", None)
+    if value is None:
+        return None
+    told = camel_members(value, "generationConfig.thinkingConfig")
+    effort = take_string(told, "thinkingLevel", "thinkingConfig").lower()
+    budget = integer(told.pop("thinkingBudget"), "thinkingBudget") if "thinkingBudget" in told else None
+    shown = told.pop("includeThoughts", b"")
+    thinking = Thinking("on" if effort or budget else "adaptive", effort, budget or 0)
+    if budget == 0:
+        thinking = Thinking("off", effort)
+    elif budget is not None and budget < 0:
+        thinking = Thinking("adaptive", effort, -1)
+    if shown:
+        show = flag(shown, "includeThoughts")
+        thinking = msgspec.structs.replace(thinking, show="summary" if show else "none")
+    return msgspec.structs.replace(thinking, extra=Extra(NAME, tuple(told.items())))
+
+
+def _read_sampling(config: dict[str, bytes]) -> Sampling:
+    def real(name: str) -> float | None:
+        return number(config.pop(name), f"generationConfig.{name}") if name in config else None
+
+    def whole(name: str) -> int | None:
+        return integer(config.pop(name), f"generationConfig.{name}") if name in config else None
+
+    n, top = whole("candidateCount"), whole("logprobs")
+    return Sampling(
+        temperature=real("temperature"), top_p=real("topP"), top_k=whole("topK"), seed=whole("seed"),
+        frequency_penalty=real("frequencyPenalty"), presence_penalty=real("presencePenalty"),
+        logprobs=flag(config.pop("responseLogprobs"), "responseLogprobs") if "responseLogprobs" in config else None,
+        top_logprobs=-1 if top is None else top, n=1 if n is None else n,
+    )  # fmt: skip
+
+
+# -- writing a request -------------------------------------------------------------------------------------------------
+
+
+class _RequestWriter:
+    """One request on its way to one target. Mutable: ``_body``, its ``_config``, and the losses of ``_parts``."""
+
+    def __init__(self, request: ChatRequest, voice: Voice) -> None:
+        self._request = request
+        self._voice = voice
+        self._aliases = name_aliases([tool.name for tool in request.tools if tool.kind == "function"])
+        called = {
+            part.id: part.name for message in request.messages for part in message.parts if isinstance(part, ToolCall)
+        }
+        self._parts = PartWriter(
+            voice.vendor, self._aliases, called, voice.accepts, voice.lacks, voice.thinking_style == "level"
+        )
+        self._body: dict[str, object] = {}
+        self._config: dict[str, object] = {}
+
+    def write(self) -> Outgoing:
+        request, voice, body, config = self._request, self._voice, self._body, self._config
+        self._turns()
+        self._tools()
+        self._sampling()
+        self._output()
+        self._thinking()
+        if request.metadata:
+            body["labels"] = raw_of(request.metadata)
+        if request.tier in _TIERS:
+            body["serviceTier"] = _TIERS[request.tier]
+        elif request.tier not in ("", "auto"):
+            self._parts.lose("tier")
+        self._unsayable()
+        if config or self._has_nested("generationConfig"):
+            body["generationConfig"] = config
+        if self._has_nested("toolConfig"):
+            body.setdefault("toolConfig", {})
+        self._parts.extras(body, request.extra, "")
+        for name, renamed in voice.rename.items():
+            if name in body:
+                value = body.pop(name)
+                if renamed:
+                    body[renamed] = value
+        losses = [*self._parts.losses, *merge_options(body, request.options, voice.addressed)]
+        answers = {alias: name for name, alias in self._aliases.items()}
+        return Outgoing(encode(body), tuple(losses), (), answers)
+
+    def _has_nested(self, name: str) -> bool:
+        extra = self._request.extra
+        return (
+            extra is not None
+            and extra.dialect == NAME
+            and any(member.startswith(f"{name}.") for member, _ in extra.members)
+        )
+
+    def _says(self, feature: str) -> bool:
+        """The target takes *feature*; else it is a loss."""
+        if feature in self._voice.lacks:
+            self._parts.lose(feature)
+            return False
+        return True
+
+    def _turns(self) -> None:
+        request, writer = self._request, self._parts
+        leading, rest = leading_system(request.messages)
+        place: dict[int, int] = {}
+        for at, message in enumerate(request.messages):
+            if message.name:
+                writer.lose(f"messages[{at}].name")
+            if message.role == "system" and at >= len(leading):
+                writer.lose(f"messages[{at}].role")
+            for part in message.parts:
+                place[id(part)] = at
+        if leading:
+            written: list[dict[str, object]] = []
+            for message in leading:
+                for part in message.parts:
+                    writer.append(part, f"messages[{place[id(part)]}]", written)
+            if written:
+                said: dict[str, object] = {"parts": written}
+                writer.extras(said, leading[0].extra, "messages[0]")
+                self._body["systemInstruction"] = said
+        turns = alternating(rest)
+        if turns and turns[-1].role == "assistant":
+            writer.lose("prefill")
+            turns.pop()
+        contents: list[dict[str, object]] = []
+        for turn in turns:
+            role = "model" if turn.role == "assistant" else "user"
+            parts: list[dict[str, object]] = []
+            for part in turn.parts:
+                writer.append(part, f"messages[{place.get(id(part), 0)}]", parts)
+            if not parts:
+                continue
+            before = contents[-1] if contents else None
+            if before is not None and before["role"] == role:
+                known = before["parts"]
+                assert isinstance(known, list)
+                known += parts
+                continue
+            content: dict[str, object] = {"role": role, "parts": parts}
+            writer.extras(content, turn.extra, f"messages[{place.get(id(turn.parts[0]), 0)}]")
+            contents.append(content)
+        self._body["contents"] = contents
+
+    def _tools(self) -> None:
+        request, writer = self._request, self._parts
+        if not request.tools or not self._says("tools"):
+            return
+        functions: list[dict[str, object]] = []
+        servers: list[object] = []
+        for at, tool in enumerate(request.tools):
+            if tool.kind == "server" and tool.dialect == NAME:
+                servers.append(raw_of(tool.value))
+            elif tool.kind != "function":
+                writer.lose(f"tools[{at}]")
+            else:
+                functions.append(self._declaration(tool, f"tools[{at}]"))
+        written: list[object] = [{"functionDeclarations": functions}] if functions else []
+        if written or servers:
+            self._body["tools"] = [*written, *servers]
+        if functions:
+            self._choice()
+
+    def _declaration(self, tool: Tool, path: str) -> dict[str, object]:
+        writer = self._parts
+        said: dict[str, object] = {"name": self._aliases.get(tool.name, tool.name)}
+        if tool.description:
+            said["description"] = tool.description
+        if tool.schema and "parametersJsonSchema" in self._voice.lacks:
+            schema, lost = to_subset(tool.schema)
+            said["parameters"] = raw_of(schema)
+            for keyword in lost:
+                writer.lose(f"{path}.schema.{keyword}")
+        elif tool.schema:
+            said["parametersJsonSchema"] = raw_of(tool.schema)
+        if tool.strict:
+            writer.lose(f"{path}.strict")
+        writer.extras(said, tool.extra, path)
+        return said
+
+    def _choice(self) -> None:
+        chosen = self._request.tool_choice
+        if self._request.parallel_tools is False:
+            self._parts.lose("parallel_tool_calls")
+        if chosen.mode == "auto":
+            return
+        modes = {"none": "NONE", "required": "ANY", "one": "ANY"}
+        mode = modes.get(chosen.mode) or ("ANY" if chosen.required else "VALIDATED")
+        said: dict[str, object] = {"mode": mode}
+        if chosen.mode in ("one", "subset"):
+            said["allowedFunctionNames"] = [self._aliases.get(name, name) for name in chosen.names]
+        self._body["toolConfig"] = {"functionCallingConfig": said}
+
+    def _sampling(self) -> None:
+        request, config = self._request, self._config
+        sampling = request.sampling
+        for feature, member, value in (
+            ("max_output", "maxOutputTokens", request.max_output),
+            ("temperature", "temperature", sampling.temperature), ("top_p", "topP", sampling.top_p),
+            ("top_k", "topK", sampling.top_k), ("stop", "stopSequences", request.stop or None),
+            ("seed", "seed", sampling.seed), ("frequency_penalty", "frequencyPenalty", sampling.frequency_penalty),
+            ("presence_penalty", "presencePenalty", sampling.presence_penalty),
+            ("n", "candidateCount", sampling.n if sampling.n > 1 else None),
+            ("logprobs", "responseLogprobs", sampling.logprobs),
+            ("top_logprobs", "logprobs", sampling.top_logprobs if sampling.top_logprobs >= 0 else None),
+        ):  # fmt: skip
+            if value is not None and self._says(feature):
+                config[member] = value
+
+    def _output(self) -> None:
+        output, config, lose = self._request.output, self._config, self._parts.lose
+        if output is None:
+            return
+        if output.description:
+            lose("output.description")
+        if output.kind != "text" and self._says("output.json"):
+            config["responseMimeType"] = "application/json"
+            if output.kind == "schema" and self._says("output.schema"):
+                self._schema(output.schema or b"{}")
+        if output.modalities:
+            config["responseModalities"] = [kind.upper() for kind in output.modalities]
+        if output.audio:
+            voice = members(output.audio).get("voice", b"") if is_object(output.audio) else b""
+            if is_string(voice):
+                named = {"prebuiltVoiceConfig": {"voiceName": raw_of(voice)}}
+                config["speechConfig"] = {"voiceConfig": named}
+            lose("output.audio.format")
+
+    def _schema(self, schema: bytes) -> None:
+        if "responseJsonSchema" not in self._voice.lacks:
+            self._config["responseJsonSchema"] = raw_of(schema)
+            return
+        subset, lost = to_subset(schema)
+        self._config["responseSchema"] = raw_of(subset)
+        for keyword in lost:
+            self._parts.lose(f"output.schema.{keyword}")
+
+    def _thinking(self) -> None:
+        thinking, style = self._request.thinking, self._voice.thinking_style
+        if thinking is None or not self._says("thinking"):
+            return
+        lose = self._parts.lose
+        own = thinking.extra is not None and thinking.extra.dialect == NAME
+        said: dict[str, object] = {}
+        if thinking.mode == "off":
+            if style == "level":
+                said["thinkingLevel"] = "MINIMAL"
+                lose("thinking")
+            else:
+                said["thinkingBudget"] = 0
+        elif thinking.budget and style != "level":
+            said["thinkingBudget"] = thinking.budget
+        elif thinking.mode == "adaptive" and not thinking.effort:
+            if not own and style != "level":
+                said["thinkingBudget"] = -1
+        else:
+            effort = thinking.effort or effort_of(thinking.budget)
+            if effort not in _EFFORTS:
+                lose("thinking.effort")
+            elif style == "budget":
+                budget = budget_of(effort, self._request.max_output or _ROOM)
+                said["thinkingBudget"] = budget
+                if not budget:
+                    lose("thinking")
+            else:
+                said["thinkingLevel"] = _EFFORTS[effort]
+                if effort == "max":
+                    lose("thinking.effort")
+        if thinking.show:
+            said["includeThoughts"] = thinking.show != "none"
+            if thinking.show == "full":
+                lose("thinking.show")
+        self._parts.extras(said, thinking.extra, "thinking")
+        if said:
+            self._config["thinkingConfig"] = said
+
+    def _unsayable(self) -> None:
+        """What the vendor has no word for (LLM 5.1)."""
+        request, lose = self._request, self._parts.lose
+        sampling, state = request.sampling, request.state
+        for name, asked in (
+            ("logit_bias", bool(sampling.logit_bias)), ("verbosity", bool(sampling.verbosity)),
+            ("prediction", bool(request.prediction)), ("user", bool(request.user)),
+        ):  # fmt: skip
+            if asked:
+                lose(name)
+        if state is None:
+            return
+        for name, asked in (
+            ("previous_response_id", bool(state.previous_id)), ("conversation", bool(state.conversation)),
+            ("background", state.background), ("truncation", bool(state.truncation)),
+        ):  # fmt: skip
+            if asked:
+                lose(name)
+        if state.store is not None:
+            self._body["store"] = state.store
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+def _read_answer(found: dict[str, bytes], voice: Voice, aliases: dict[str, str]) -> ChatAnswer:
+    id, model = take_string(found, "responseId", "answer"), take_string(found, "modelVersion", "answer")
+    choices: list[Choice] = []
+    queries = 0
+    for at, raw in enumerate(items(found.pop("candidates", b"[]"), "candidates")[:CHOICES]):
+        candidate = camel_members(raw, f"candidates[{at}]")
+        index = count(candidate.get("index"))
+        reader = PartReader(voice.vendor, aliases, f"{id}/{index}")
+        content = camel_members(candidate.get("content", b"{}"), "content")
+        parts = read_parts(content.get("parts", b"[]"), "parts", reader, [])
+        queries += searches(candidate)
+        word = string(candidate["finishReason"]) if "finishReason" in candidate else "STOP"
+        stop, extra = read_stop(word, bool(reader.calls), candidate)
+        choices.append(Choice(index, tuple(with_citations(parts, candidate)), stop, extra=extra))
+    if not choices:
+        if b"blockReason" not in found.get("promptFeedback", b""):
+            raise WrongShape("candidates", "an array of one or more")
+        choices.append(Choice(stop="content_filter"))
+    usage = with_searches(read_usage(found.pop("usageMetadata", b""), voice.usage), queries)
+    return ChatAnswer(
+        id=id, model=model, choices=tuple(choices), usage=usage, tier=usage.tier if usage is not None else "",
+        extra=bag(found),
+    )  # fmt: skip
+
+
+def _candidate(choice: Choice, writer: PartWriter) -> dict[str, object]:
+    parts: list[dict[str, object]] = []
+    citations: list[Citation] = []
+    for part in choice.parts:
+        writer.append(part, "answer", parts)
+        if isinstance(part, Cited):
+            citations += part.citations
+    stopped = Stopped(choice.index, choice.stop, choice.stop_sequence, choice.extra)
+    return candidate_object(choice.index, parts, stopped, citations)

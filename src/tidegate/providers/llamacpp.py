@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidegate.ports.doors import COMPLETIONS, MESSAGES, openai_doors, under
+from tidegate.ports.doors import COMPLETIONS, MESSAGES, openai_doors
 from tidegate.ports.provider import NoAuth, Preset
 
 
@@ -10,7 +10,7 @@ class Llamacpp(Preset):
     title = "llama.cpp"
     base_url = "http://127.0.0.1:8080/v1"
     auth = NoAuth()
-    doors = openai_doors("c r e n") | COMPLETIONS | under("", MESSAGES, "http://127.0.0.1:8080")
+    doors = openai_doors("c r e n") | COMPLETIONS | MESSAGES
     rename = {"max_completion_tokens": "max_tokens"}
     accepts = ("top_k", "min_p", "repetition_penalty", "grammar")
     checked = ("2026-11", 2)

@@ -10,7 +10,7 @@ import pytest
 from tidegate import __version__, cli
 
 EXAMPLE = str(Path(__file__).parents[1] / "examples" / "http.yaml")
-VERBS = ("run", "check", "explain", "reload", "init", "demo", "schema", "version")
+VERBS = ("run", "check", "explain", "reload", "init", "demo", "schema", "usage", "version")
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +136,16 @@ def test_reload_asks_the_running_gateway(monkeypatch: pytest.MonkeyPatch) -> Non
     calls = stand_in(monkeypatch, "reload", "request", 3)
     assert cli.run(["reload", "-c", "gw.yaml"]) == 3
     assert calls == [(Path("gw.yaml"), None)]
+
+
+def test_usage_asks_the_running_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = stand_in(monkeypatch, "usage", "request", 0)
+    assert cli.run(["usage", "--from", "2026-11-01", "--by", "consumer,model", "--bucket", "day", "--json"]) == 0
+    assert cli.run(["usage", "-c", "gw.yaml"]) == 0
+    assert calls == [
+        (None, None, "2026-11-01", "", "consumer,model", "day", True),
+        (Path("gw.yaml"), None, "", "", "model", "", False),
+    ]
 
 
 def test_demo_is_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:

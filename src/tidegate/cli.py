@@ -259,6 +259,49 @@ def reload(*, config: Config = None, data: Annotated[Path | None, Parameter(name
 
 
 @app.command(sort_key=8)
+def usage(
+    *,
+    begin: Annotated[str, Parameter(name="--from")] = "",
+    end: Annotated[str, Parameter(name="--to")] = "",
+    by: str = "model",
+    bucket: str = "",
+    json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    config: Config = None,
+    data: Annotated[Path | None, Parameter(name="--data")] = None,
+) -> int:
+    """Print what model calls came to, by whom and by what, from the running gateway's books.
+
+    For example:
+
+    - `tidegate usage` tells of today, by model
+    - `tidegate usage --from 2026-11-01 --by consumer,model --bucket day`
+    - `tidegate usage --by provider --json`
+
+    Exit codes: 0 done, 1 refused, 3 no gateway answers.
+
+    Parameters
+    ----------
+    begin
+        A date or time in UTC; the start of today if left out.
+    end
+        A date (that day is in the report) or a time; now if left out.
+    by
+        What to tell apart: tenant, team, consumer, key, model, served, provider, route, surface; with commas.
+    bucket
+        `hour`, `day` or `month`, for a line each.
+    json
+        The whole answer, for programs.
+    config
+        The config the gateway was started with; it says where the data folder is.
+    data
+        The data folder, if `run` was given one.
+    """
+    from tidegate.control import usage as remote
+
+    return int(remote.request(config, data, begin, end, by, bucket, json))
+
+
+@app.command(sort_key=9)
 def version() -> int:
     """Print the version."""
     print(f"tidegate {__version__}")

@@ -24,7 +24,7 @@ UNREACHABLE: Final = 3
 TIME: Final = 60.0
 """Seconds a large config may take to be proved and built."""
 PATH: Final = "/api/v1/reload"
-LONGEST: Final = 1 << 20
+LONGEST: Final = 64 << 20
 
 
 class Unreachable(Exception):
@@ -72,16 +72,18 @@ def request(config_path: Path | None, data: Path | None) -> int:
     return DONE if answer["result"] == "applied" else REFUSED
 
 
-def ask(config_path: Path | None, data: Path | None, environment: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+def ask(
+    config_path: Path | None, data: Path | None, environment: Mapping[str, str], method: str = "POST", path: str = PATH
+) -> tuple[int, dict[str, Any]]:
     """Send the request where the gateway is found; status and body. Raises ``Unreachable``."""
     folder = DataFolder(data or data_folder_of(config_path or Path("tidegate.yaml")))
     tried: list[str] = []
     url = environment.get("TIDEGATE_ADMIN_URL", "")
     if not url:
-        path = folder.socket("control.sock")
-        tried.append(str(path))
+        opening = folder.socket("control.sock")
+        tried.append(str(opening))
         try:
-            return _post(_UnixConnection(path), {})
+            return _send(_UnixConnection(opening), method, path, {})
         except (OSError, http.client.HTTPException):
             url = admin_url_of(config_path or Path("tidegate.yaml"))
     if url:
@@ -90,15 +92,19 @@ def ask(config_path: Path | None, data: Path | None, environment: Mapping[str, s
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         token = environment.get("TIDEGATE_ADMIN_TOKEN", "") or read_token(folder)
         try:
-            return _post(kind(parts.hostname or "", parts.port, timeout=TIME), {"authorization": f"Bearer {token}"})
+            connection = kind(parts.hostname or "", parts.port, timeout=TIME)
+            return _send(connection, method, path, {"authorization": f"Bearer {token}"})
         except (OSError, http.client.HTTPException):
             pass
     raise Unreachable(f"no gateway answers at {' or '.join(tried)}; is it running?")
 
 
-def _post(connection: http.client.HTTPConnection, fields: dict[str, str]) -> tuple[int, dict[str, Any]]:
+def _send(
+    connection: http.client.HTTPConnection, method: str, path: str, fields: dict[str, str]
+) -> tuple[int, dict[str, Any]]:
     try:
-        connection.request("POST", PATH, headers={"content-length": "0", **fields})
+        length = {"content-length": "0"} if method == "POST" else {}
+        connection.request(method, path, headers={**length, **fields})
         answer = connection.getresponse()
         body = answer.read(LONGEST)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,6 +11,7 @@ import pytest
 
 from tidegate.control.admin.app import guarded, make_app
 from tidegate.control.admin.desk import Outcome, Readiness
+from tidegate.control.bookkeeper import Usage
 
 TOKEN = "tga_0123456789abcdef"
 
@@ -32,6 +33,7 @@ class FakeDesk:
         self.found = Readiness(True)
         self.outcome = Outcome("applied", 7, 2, 2, 0.0125)
         self.trouble: Exception | None = None
+        self.used = Usage([], 5.0)
         self.calls: list[str] = []
 
     def live(self) -> bool:
@@ -53,6 +55,10 @@ class FakeDesk:
     async def reload(self, by: str) -> Outcome:
         self.calls.append(f"reload by {by}")
         return self.outcome
+
+    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> Usage:
+        self.calls.append(f"usage {begin} {end} {','.join(by)} {bucket}")
+        return self.used
 
 
 def send_request(app: Any, method: str, path: str, fields: list[tuple[str, str]] | None = None) -> Answered:

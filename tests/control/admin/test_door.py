@@ -15,6 +15,7 @@ ROUTES = [
     ("GET", "/healthz"), ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/api/v1/status"),
     ("POST", "/api/v1/reload"), ("GET", "/api/v1/openapi.json"), ("GET", "/"), ("GET", "/docs"), ("POST", "/nothing"),
     ("GET", "/healthz/"), ("GET", "/healthz/../api/v1/status"), ("GET", "//healthz"), ("GET", "/HEALTHZ"),
+    ("GET", "/api/v1/usage"),
 ]  # fmt: skip
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
+
+from tidegate.control.bookkeeper import Usage
 
 
 class Readiness(NamedTuple):
@@ -49,3 +52,6 @@ class Desk(Protocol):
 
     async def reload(self, by: str) -> Outcome:
         """Read, validate, build and apply the config; *by* says who asked."""
+
+    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> Usage:
+        """What model calls came to (C11.1), as ``books_store.BookStore.usage`` tells it."""

@@ -10,7 +10,7 @@ from tidegate.exchange.fault import Fault
 from tidegate.rules.canonical import canonical_path
 from tidegate.rules.surfaces import CALLS, Surface, dialect_of, framing_of, surface_of, unknown_path
 
-CHAT = Surface("chat", "gemini_generate", "gemini-2.5-flash", False)
+CHAT = Surface("chat", "gemini_generate", "gemini-2.5-flash", False, "generateContent")
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,24 @@ CHAT = Surface("chat", "gemini_generate", "gemini-2.5-flash", False)
             {},
             CHAT,
         ),
-        ("POST", "/v1beta/models/a:b%2Fc:streamGenerateContent", {}, Surface("chat", "gemini_generate", "a:b/c", True)),
-        ("POST", "/v1beta/models/e:batchEmbedContents", {}, Surface("embeddings", "gemini_generate", "e")),
-        ("POST", "/v1beta/models/g:countTokens", {}, Surface("count_tokens", "gemini_generate", "g")),
+        (
+            "POST",
+            "/v1beta/models/a:b%2Fc:streamGenerateContent",
+            {},
+            Surface("chat", "gemini_generate", "a:b/c", True, "streamGenerateContent"),
+        ),
+        (
+            "POST",
+            "/v1beta/models/e:batchEmbedContents",
+            {},
+            Surface("embeddings", "gemini_generate", "e", path="batchEmbedContents"),
+        ),
+        (
+            "POST",
+            "/v1beta/models/g:countTokens",
+            {},
+            Surface("count_tokens", "gemini_generate", "g", path="countTokens"),
+        ),
         ("GET", "/v1beta/models", {}, Surface("models", "gemini_generate")),
         ("GET", "/v1/models", {}, Surface("models", "openai_chat")),
         ("GET", "/v1/models", {"anthropic-version": "2023-06-01"}, Surface("models", "anthropic_messages")),

@@ -27,7 +27,7 @@ class Surface(NamedTuple):
     dialect  whose words the client speaks, in faults too
     model    from the path, "" where the body names it
     stream   from the path, None where the body says it
-    path     what to ask of the owner of an object: the path behind its collection (``/file-1/content``), "" for the
+    path     of Gemini's calls the action; else what to ask of the owner of an object: the path behind its collection (``/file-1/content``), "" for the
              collection itself; of ``models`` the id asked for
     """
 
@@ -197,7 +197,7 @@ def _model_path(method: str, segments: list[str], fields: dict[str, str]) -> Sur
         return None
     if method != "POST":
         raise _only("POST")
-    return Surface(known[0], "gemini_generate", name, known[1])
+    return Surface(known[0], "gemini_generate", name, known[1], action)
 
 
 def _object(

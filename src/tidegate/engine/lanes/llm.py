@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tidegate.engine.models.accounting import Account
-from tidegate.engine.models.answering import finished_head, money_fields, target_fields
+from tidegate.engine.models.answering import PLAIN_WORDS, finished_head, money_fields, target_fields
 from tidegate.engine.models.asking import ModelCall, read_body
 from tidegate.engine.models.catalogue import show_models
-from tidegate.engine.models.choosing import candidates_of, resolve
+from tidegate.engine.models.choosing import CHAT_KINDS, Candidate, candidates_of, resolve
+from tidegate.engine.models.forms import Form, is_form, read_form
 from tidegate.engine.models.relaying import Outlet, Stream, failed_of
 from tidegate.engine.models.trying import Whole, first_answer
 from tidegate.engine.request_body import RequestBody
@@ -22,8 +23,11 @@ from tidegate.rules.credentials import token_of
 from tidegate.rules.pricing import dollars
 from tidegate.rules.surfaces import Surface, surface_of
 
-IN_ONE_PIECE = frozenset({"chat", "completions", "embeddings", "moderations", "rerank", "images", "count_tokens"})
-"""Surfaces whose bodies are JSON and are read whole."""
+CALLS = frozenset({
+    "chat", "completions", "embeddings", "moderations", "rerank", "images", "images_edits", "images_variations",
+    "speech", "transcriptions", "translations", "count_tokens", "compact",
+})  # fmt: skip
+"""Surfaces whose calls name a model."""
 
 
 def present_key(x: Exchange, llm: LlmPlan) -> None:
@@ -47,7 +51,7 @@ async def serve(
     if surface.kind == "models":
         show_models(runtime, client, route, x, surface)
         return
-    if surface.kind not in IN_ONE_PIECE:
+    if surface.kind not in CALLS:
         raise Fault("not_found", "This surface is not served yet.", side=CLIENT)
     await serve_call(call_of(runtime, client, route, x, surface), body)
 
@@ -55,14 +59,21 @@ async def serve(
 def call_of(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, surface: Surface) -> ModelCall:
     """The call, with the dialect its client speaks."""
     models = runtime.plan.models
-    dialect = models.dialects.get(surface.dialect) if models is not None else None
+    dialect = None
+    if models is not None:
+        dialect = models.dialects.get(surface.dialect)
+        if dialect is None and surface.kind not in CHAT_KINDS:
+            dialect = models.dialects.get(PLAIN_WORDS)
     if dialect is None:
         raise Fault("not_found", "This surface is not served yet.", side=CLIENT)
     return ModelCall(runtime, client, route, x, surface, dialect)
 
 
 async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
-    """One call with a JSON body, answered whole or as a stream."""
+    """One call that names a model, answered whole or as a stream."""
+    if is_form(call):
+        await serve_form(call, await read_form(call, body))
+        return
     await read_body(call, body)
     resolve(call)
     account = Account(call)
@@ -70,17 +81,37 @@ async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
     candidates = candidates_of(call, call.runtime.models)
     await account.admit()
     await account.open(candidates)
-    outlet = Outlet(call) if call.stream else None
+    await answer(call, account, candidates)
+
+
+async def serve_form(call: ModelCall, form: Form) -> None:
+    """One call whose body streams through: one target, because nothing of it is held for another."""
+    try:
+        resolve(call)
+        account = Account(call)
+        account.refuse_if_exhausted()
+        candidates = candidates_of(call, call.runtime.models)[:1]
+        await account.admit()
+        await account.open(candidates)
+        call.form = form.open(candidates[0].model)
+        await answer(call, account, candidates)
+    finally:
+        form.close()
+
+
+async def answer(call: ModelCall, account: Account, candidates: list[Candidate]) -> None:
+    """Try, tell, and close the account, whatever happens."""
+    outlet = Outlet(call) if call.stream or call.plain else None
     fault: Fault | None = None
     try:
-        answer = await first_answer(call, account, candidates, outlet)
-        if isinstance(answer, Stream):
-            await tell_stream(call, account, answer, outlet)
+        found = await first_answer(call, account, candidates, outlet)
+        if isinstance(found, Stream):
+            await tell_stream(call, account, found, outlet)
         else:
-            await tell_whole(call, account, answer, outlet)
+            await tell_whole(call, account, found, outlet)
     except Fault as raised:
         fault = raised
-        if outlet is None or not outlet.begun:
+        if outlet is None or not outlet.begun or call.plain:
             raise
         told_late(call, outlet, raised)
     finally:

@@ -29,6 +29,9 @@ MARK_BYTES: Final = 4096
 MARK_SECONDS: Final = 2.0
 CACHE_WRITERS: Final = frozenset({"anthropic_messages", "bedrock_converse"})
 
+AUDIO_BYTES: Final = 16_000
+"""Bytes of sound that are taken for a second where nobody tells."""
+
 ESTIMATE_BYTES: Final = 4
 """Bytes of text that a token is taken for where the provider tells no usage."""
 
@@ -81,11 +84,11 @@ class Account:
             amount = max([worst_case(call, candidate) for candidate in candidates])
         left = call.deadline - call.runtime.clock()
         answer = books.reserve(self.id, self.levels, amount, call.name, call.runtime.wall() + left)
-        if isinstance(answer, Coroutine):
+        if not isinstance(answer, Refused) and not hasattr(answer, "amount"):  # compiled coroutines have no type
             answer = await answer
         if isinstance(answer, Refused):
             raise over_budget(answer)
-        self.reservation = answer
+        self.reservation = answer  # type: ignore[assignment]
 
     # -- meanwhile -------------------------------------------------------------------------------------------------
 
@@ -224,6 +227,8 @@ class Account:
                 read = len(call.body) // ESTIMATE_BYTES
         else:
             read = len(call.body) // ESTIMATE_BYTES
+        if call.form is not None and call.surface.kind in ("transcriptions", "translations"):
+            return Usage(ms_in=call.form.received * 1000 // AUDIO_BYTES, source="estimated")
         return Usage(input=read, output=self.pieces, source="estimated")
 
     # -- limits ----------------------------------------------------------------------------------------------------
@@ -279,7 +284,7 @@ class Account:
                 policy.give_back(partition, taken - used)
             elif used > taken:
                 verdict = policy.take(partition, used - taken)
-                if isinstance(verdict, Coroutine):
+                if not isinstance(verdict, Verdict):
                     steps = self.call.runtime.steps
                     steps.go(Stepper(steps, let_go(verdict)))
 

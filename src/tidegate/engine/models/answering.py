@@ -18,6 +18,9 @@ from tidegate.rules.surfaces import dialect_of
 from tidegate.wire.http1_encode import REASONS
 from tidegate.wire.problem import problem
 
+PLAIN_WORDS: Final = "openai_chat"
+"""Faults of surfaces without a dialect are told in these words."""
+
 LOSS_SIZE: Final = 1024
 """Bytes of ``x-tidegate-loss``; the record has all."""
 
@@ -27,7 +30,7 @@ AGAIN: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
 HOPELESS: Final = frozenset({"budget_exceeded", "quota_exceeded"})
 HOPELESS_REASONS: Final = frozenset({"upstream_auth", "upstream_quota", "no_credential"})
 
-PASSED: Final = frozenset({"content-type", "retry-after", "openai-processing-ms", "anthropic-request-id"})
+PASSED: Final = frozenset({"content-type", "content-disposition", "content-encoding", "retry-after"})
 """Fields of a provider's answer that go on (LLM 4)."""
 
 
@@ -40,12 +43,20 @@ def new_writer(call: ModelCall) -> EventWriter:
 
 def stream_head(call: ModelCall, reached: Reached | None) -> ResponseHead:
     """The head of a stream; without *reached* nobody has said anything yet, and who will is not known."""
-    fields: Fields = [("content-type", MEDIA_TYPES[call.framing]), ("cache-control", "no-cache")]
+    if call.plain and reached is not None:
+        fields = passed_fields(reached.head)
+        return finished_head(call, reached.head.status, fields + target_fields(call, reached), reached.head.body_length)
+    fields = [("content-type", MEDIA_TYPES[call.framing]), ("cache-control", "no-cache")]
     if call.framing == "sse":
         fields.append(("x-accel-buffering", "no"))
     if reached is not None:
         fields += target_fields(call, reached)
     return finished_head(call, 200, fields, CHUNKED)
+
+
+def passed_fields(head: ResponseHead) -> Fields:
+    """The fields of a provider's answer that go on (LLM 4)."""
+    return [field for field in head.fields if field[0] in PASSED]
 
 
 def finished_head(call: ModelCall, status: int, fields: Fields, length: int) -> ResponseHead:
@@ -120,7 +131,9 @@ def shaped_fault(models: ModelsPlan | None, fault: Fault, x: Exchange, gateway: 
     """*fault* as the SDK that sent *x* expects it (LLM 5.11), whichever part of the gateway it came from; a problem
     where no dialect is there to say it."""
     told = problem(fault, x.request_id, x.trace_id, gateway)
-    dialect = models.dialects.get(dialect_of(x.path, x.head.index)) if models is not None else None
+    dialect = None
+    if models is not None:
+        dialect = models.dialects.get(dialect_of(x.path, x.head.index)) or models.dialects.get(PLAIN_WORDS)
     if dialect is None:
         return told
     written = dialect.write_fault(fault, x.request_id)

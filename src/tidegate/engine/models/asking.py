@@ -28,6 +28,9 @@ HINT_FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Fields of a client that belong to its dialect (LLM 5.1)."""
 
+PLAIN: Final = frozenset({"speech", "transcriptions", "translations", "files", "uploads", "batches", "stored", "raw"})
+"""Surfaces whose answers pass as bytes, whatever they are."""
+
 STREAMS_UNASKED: Final = frozenset({"ollama_chat", "ollama_generate"})
 """Dialects whose ``stream`` is true when it is not said."""
 
@@ -73,6 +76,10 @@ class ModelCall:
         self.name = ""
         self.plan: ModelPlan | None = None
         self.stream = bool(surface.stream)
+        self.plain = surface.kind in PLAIN
+        """The answer is bytes that nobody here reads."""
+        self.form: RequestBody | None = None
+        """The body, where it streams through and is never held whole."""
         self.losses: tuple[str, ...] = ()
         self.clamped = ""
         self.attempts: list[CallAttempt] = []

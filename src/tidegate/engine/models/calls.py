@@ -104,7 +104,9 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
     fields["user-agent"] = "tidegate"
     for name, value in door.fields:
         fields[name] = value
-    if candidate.passes:
+    if call.form is not None:
+        fields["content-type"] = call.x.head.index.get("content-type", "application/octet-stream")
+    elif candidate.passes:
         speaker = dialect or call.dialect
         ask = call.stream and voice.usage_chunk == "ask" and not wants_usage(call)
         in_path = dialect is not None and dialect.model_in_path
@@ -126,6 +128,8 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
                         reason="loss")  # fmt: skip
     path = door.stream_path if call.stream and door.stream_path else door.path
     if dialect is not None:
+        if call.surface.dialect == "gemini_generate" and call.surface.kind != "chat":
+            path = path.replace("{action}", call.surface.path)
         path = dialect.path(path, candidate.model, call.stream)
     words.path, _, words.query = path.partition("?")
     words.credential, _ = pick_credential(candidate.target.provider, candidate.model, states, now)
@@ -214,13 +218,16 @@ async def send_once(
             connection = await (pool.fresh() if fresh else pool.connect())
             assert connection is not None
         reached = Reached(runtime, candidate, upstream, endpoint, connection, now)
-        body: RequestBody | None = None
-        if words.body:
+        body = call.form
+        length = len(words.body)
+        if body is not None:
+            length = body.length
+        elif words.body:
             body = RequestBody(runtime.steps, NO_SIDE, len(words.body), len(words.body))
             body.pieces = [words.body]
             body.received = len(words.body)
             body.complete = True
-        head = encode_request(method, target, field_lines(fields), len(words.body))
+        head = encode_request(method, target, field_lines(fields), length)
         call.sent = True
         reached.head = await timed(runtime, connection, connection.send(head, method, body, None),
                                    min(now + call.llm.first, call.deadline))  # fmt: skip

@@ -7,7 +7,7 @@ from tidegate.engine.models.signing import credential_model_key, pick_credential
 from tidegate.engine.models.standing import Figures, ModelStates
 from tidegate.exchange.fault import CLIENT, GATEWAY, UPSTREAM, Fault
 from tidegate.ports.dialect import Voice
-from tidegate.ports.models import CatalogueRow, DoorPlan, ModelPlan, ModelTargetPlan, PriceRow
+from tidegate.ports.models import CatalogueRow, DoorPlan, ModelPlan, ModelTargetPlan, PriceRow, ProviderPlan
 from tidegate.ports.strategy import Ask, Standing
 from tidegate.rules.capability import lacking
 from tidegate.rules.model_access import allowed, longest, matches, within
@@ -141,13 +141,20 @@ def door_of(call: ModelCall, target: ModelTargetPlan) -> tuple[DoorPlan | None, 
                 return door, untouched and not call.clamped
         return (provider.chat_doors[0], False) if provider.chat_doors else (None, False)
     found = provider.doors.get(kind)
+    if found is not None and found.dialect is None and shapes_differ(call, provider):
+        found = None
     if found is not None and (found.dialect is None or found.dialect.name == call.dialect.name):
         return found, untouched or found.dialect is None
     if kind == "completions" and provider.chat_doors:
         return provider.chat_doors[0], False
-    if kind == "embeddings" and found is not None:
-        return found, False
     return None, False
+
+
+def shapes_differ(call: ModelCall, provider: ProviderPlan) -> bool:
+    """A door without a dialect takes what its vendor's own clients send: Cohere's embeddings are not OpenAI's."""
+    if call.surface.kind != "embeddings" or not provider.chat_doors or provider.chat_doors[0].dialect is None:
+        return False
+    return (provider.chat_doors[0].dialect.name == "cohere_chat") != (call.surface.dialect == "cohere_chat")
 
 
 def voice_of(call: ModelCall, target: ModelTargetPlan, door: DoorPlan, model: str) -> Voice:

@@ -23,9 +23,10 @@ from tidegate.exchange.chat import END, ChatDelta, Failed, Open, Piece, Stopped,
 from tidegate.exchange.fault import IF_IDEMPOTENT, UPSTREAM, Fault
 from tidegate.exchange.head import Fields
 from tidegate.ports.dialect import Dialect, EventReader, EventWriter, Framing
+from tidegate.rules.plain_usage import usage_of
 from tidegate.rules.usage_merge import largest
 from tidegate.wire.json_array import encode_element
-from tidegate.wire.sse import encode_comment
+from tidegate.wire.sse import SseDecoder, encode_comment
 
 HOLD: Final = 256 * 1024
 """Bytes of a stream held back while no content has come (rule 9)."""
@@ -53,13 +54,16 @@ class Outlet(Side):
         runtime = call.runtime
         self.call = call
         self.runtime = runtime
+        self.silent = call.plain
+        """The answer is no stream of events: nothing can be said before it."""
         self.begun = False
         self.full = False
         self.source: Http1Client | None = None
         self.said_at = runtime.clock()
         self.voice: EventWriter | None = None
         self.timer = Timer(self._on_timer)
-        runtime.wheel.set(self.timer, self.said_at + call.llm.hold)
+        if not self.silent:
+            runtime.wheel.set(self.timer, self.said_at + call.llm.hold)
 
     def writer(self) -> EventWriter:
         """Writes what is ours (heartbeats, a fault) where no stream has a writer of its own."""
@@ -76,7 +80,8 @@ class Outlet(Side):
         call = self.call
         call.client.send_head(call.x, stream_head(call, reached), self, None)
         self.said_at = self.runtime.clock()
-        self.runtime.wheel.set(self.timer, self.said_at + call.llm.heartbeat)
+        if not self.silent:
+            self.runtime.wheel.set(self.timer, self.said_at + call.llm.heartbeat)
 
     def say(self, data: bytes) -> None:
         """Whole events for the client."""
@@ -124,7 +129,7 @@ class Stream(Side):
     finished  the target has said that the answer is complete
     """
 
-    def __init__(self, call: ModelCall, reached: Reached, outlet: Outlet, framing: Framing) -> None:
+    def __init__(self, call: ModelCall, reached: Reached, outlet: Outlet) -> None:
         runtime = call.runtime
         self.call = call
         self.runtime = runtime
@@ -133,7 +138,6 @@ class Stream(Side):
         self.outlet = outlet
         self.account: Account | None = None
         """Told how far the stream has come, once it has begun."""
-        self.decoder = decoder_of(framing)
         self.ready = Wait(runtime.steps)
         self.over = Wait(runtime.steps)
         self.ready.withdraw = self.stop
@@ -310,7 +314,8 @@ class PassedStream(Stream):
     def __init__(
         self, call: ModelCall, reached: Reached, outlet: Outlet, framing: Framing, dialect: Dialect, hide: bool
     ) -> None:
-        super().__init__(call, reached, outlet, framing)
+        super().__init__(call, reached, outlet)
+        self.decoder = decoder_of(framing)
         self.dialect = dialect
         self.voice = reached.candidate.voice
         self.framing = framing
@@ -403,6 +408,43 @@ class PassedStream(Stream):
             return self.ending()
         writer = self.outlet.writer()
         return writer.write(failed_of(fault)) + writer.write(END)
+
+
+class BytesStream(Stream):
+    """An answer that nobody here reads: speech, pictures, files. It leaves as it comes; of events, usage is heard."""
+
+    def __init__(self, call: ModelCall, reached: Reached, outlet: Outlet) -> None:
+        super().__init__(call, reached, outlet)
+        kind = reached.head.get("content-type") or ""
+        self.decoder = SseDecoder() if kind.startswith("text/event-stream") else None
+        self.size = 0
+        self.content = True
+
+    def read(self, chunk: bytes) -> bytes:
+        self.size += len(chunk)
+        if self.decoder is not None:
+            for _, data in self.decoder.feed(chunk):
+                if b'"usage"' in data:
+                    usage = usage_of(self.call.surface.kind, {}, data, "json")
+                    if usage is not None:
+                        self.learn(usage)
+        return chunk
+
+    def read_end(self) -> bytes:
+        if self.usage is None:
+            self.usage = usage_of(self.call.surface.kind, self.call.members, b"", "")
+        self.finished = True
+        return b""
+
+    def comment(self, text: str) -> bytes:
+        return b""
+
+    def ending(self) -> bytes:
+        return b""
+
+    def broken(self, fault: Fault) -> bytes:
+        self.call.client.cut()
+        return b""
 
 
 def without(whole: bytes, count: int, hidden: list[int]) -> bytes:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from tidegate.engine.models.answering import new_writer
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.calls import Reached
+from tidegate.engine.models.frames import decoder_of
 from tidegate.engine.models.relaying import Outlet, Stream, failed_of, fault_of, is_content
 from tidegate.exchange.chat import END, ChatDelta, End, Failed, Piece, Start, Stopped, Used
 from tidegate.exchange.fault import Fault
@@ -24,7 +25,8 @@ class TranslatedStream(Stream):
     def __init__(
         self, call: ModelCall, reached: Reached, outlet: Outlet, framing: Framing, dialect: Dialect
     ) -> None:  # fmt: skip
-        super().__init__(call, reached, outlet, framing)
+        super().__init__(call, reached, outlet)
+        self.decoder = decoder_of(framing)
         self.reader = dialect.events_reader(reached.candidate.voice, reached.aliases)
         self.writer: EventWriter = new_writer(call)
         self.echo = call.asked if call.plan is not None and call.plan.echo == "asked" else ""

@@ -22,7 +22,7 @@ from tidegate.engine.models.choosing import (
     target_key,
 )
 from tidegate.engine.models.frames import framing_of_answer
-from tidegate.engine.models.relaying import Outlet, PassedStream, Stream
+from tidegate.engine.models.relaying import BytesStream, Outlet, PassedStream, Stream
 from tidegate.engine.models.signing import credential_key, credential_model_key
 from tidegate.engine.models.standing import ModelStates
 from tidegate.engine.models.translating import TranslatedStream
@@ -31,6 +31,7 @@ from tidegate.exchange.fault import GATEWAY, IF_IDEMPOTENT, NOT_PROCESSED, UPSTR
 from tidegate.exchange.ledger import CallAttempt
 from tidegate.rules.chat_assembly import deltas_of
 from tidegate.rules.fallback import CREDENTIAL_OUT, after, row_of
+from tidegate.rules.plain_usage import usage_of
 
 ANSWER_SIZE: Final = 32 * 1024 * 1024
 """Bytes of a whole answer."""
@@ -104,7 +105,11 @@ async def first_answer(
         account.failed()
         row = row_of(fault, plan.on)
         rest(call, candidate, keys, row.counts, fault, ended)
-        nobody = fault.code == "client_closed"
+        form = call.form
+        if form is not None:
+            if not form.keeping:
+                raise fault  # what has gone cannot be told again
+            form.detach()
         others = next_awake(order, position, states, ended)
         step = after(
             fault, row, tries=tries, retry=plan.retry, attempts=len(call.attempts), others=others >= 0,
@@ -114,7 +119,7 @@ async def first_answer(
         upstream = runtime.upstreams.get(candidate.door.upstream)
         if move == "again" and (upstream is None or not upstream.budget.take(ended)):
             move = "next" if others >= 0 and row.next else "end"
-        if move == "end" or nobody:
+        if move == "end":
             raise fault
         runtime.metrics.add("model_retries_total", (call.name if call.name in call.models.models else "*",
                             candidate.target.provider.name, fault.reason or fault.code, move),
@@ -136,6 +141,11 @@ async def attempt(call: ModelCall, candidate: Candidate, outlet: Outlet | None) 
     call.x.attempts += 1
     reached = await call_target(call, candidate, runtime.models)
     dialect = candidate.door.dialect or call.dialect
+    if outlet is not None and (call.plain or (call.stream and candidate.door.dialect is None)):
+        plain = BytesStream(call, reached, outlet)
+        plain.start()
+        await plain.ready
+        return plain
     if call.stream and outlet is not None:
         framing = framing_of_answer(reached.head.get("content-type") or "", dialect.framing)
         if framing is not None:
@@ -177,6 +187,8 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
                 raise Fault("bad_upstream", "The answer is not JSON.", reason="protocol", side=UPSTREAM,
                             retry=IF_IDEMPOTENT)  # fmt: skip
             whole.usage = dialect.usage_of_answer(body, voice)
+        if whole.usage is None:
+            whole.usage = usage_of(call.surface.kind, call.members, body, whole.content_type)
         return whole
     answer = dialect.read_answer(body, voice, reached.aliases)
     whole.usage = answer.usage

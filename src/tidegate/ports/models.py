@@ -6,7 +6,7 @@ Names mirror ``assembly/config_models``. Money is n$ (integers), prices n$ per m
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from tidegate.ports.authority import Policy
 from tidegate.ports.books import BudgetLevel
@@ -105,6 +105,9 @@ class ProviderPlan:
     in_flight: int = 256
     requests: Policy | None = None
     tokens: Policy | None = None
+    first: float = 120.0
+    """Seconds to first content, and ``idle`` between two events; the shorter of these and the route's hold."""
+    idle: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +238,19 @@ class ModelsPlan:
     models: dict[str, ModelPlan]
     patterns: tuple[tuple[str, ModelPlan], ...]
     providers: dict[str, ProviderPlan]
-    callers: dict[str, CallerPlan]
+    callers: Callers
     dialects: dict[str, Dialect]
     facts: FactsOf
+
+
+class Callers(Protocol):
+    """Who may do what, found when first asked for."""
+
+    def get(self, key: str, /) -> CallerPlan | None:
+        """*key*: a consumer, or ``consumer/key_id``."""
+
+    def stranger(self, consumer: str, tenant: str) -> CallerPlan:
+        """Somebody of *tenant* whom the config does not name."""
 
 
 class FactsOf:

@@ -80,6 +80,12 @@ class Bookkeeper:
         """Whether money was spent here before."""
         return (self.data / "books.sqlite").exists() or any((self.data / "ledger").glob("*.log"))
 
+    def set_keep(self, keep: float) -> None:
+        """Keep segments for *keep* seconds from now on."""
+        self.keep = keep
+        if self.shipping is not None:
+            self.shipping.keep = keep
+
     def start(self) -> None:
         """Open the books and begin to read. Later calls do nothing."""
         self.started = True

@@ -278,6 +278,8 @@ class Control:
         self._tell_upstreams()
         self.key_sets.follow(key_set_urls(self.generations.content, self.environment))
         assert self.money is not None
+        if plan.models is not None:
+            self.money.set_keep(plan.models.keep)
         if plan.models is not None or self.money.has_books():
             self.money.start()
 

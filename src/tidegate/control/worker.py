@@ -195,6 +195,7 @@ class Worker:
             self.consumers.configure(callers)
         # Control tells them too, but may be away just now: without them no endpoint would count as checked.
         self.engine.set_slots(kept_slots(self.birth.folder))
+        self._take_durability(built)
         await self.engine.start(built.plan, self._listeners(built))
         self.built = built
         self.generation = self.wanted
@@ -227,6 +228,11 @@ class Worker:
                 await asyncio.sleep(0)
                 begun = time.perf_counter()
         return found
+
+    def _take_durability(self, built: Built) -> None:
+        models = built.plan.models
+        if models is not None:
+            self.ledger.full = models.durability == "full"
 
     def _listeners(self, built: Built) -> dict[str, socket.socket]:
         """The listening sockets of a plan, by name. Raises ``LookupError`` when one has not come."""
@@ -270,6 +276,7 @@ class Worker:
         listeners = self._listeners(built)
         # One turn of the loop: no exchange sees the new plan with the old keys.
         before = self.consumers.configure(callers) if callers is not None else None
+        self._take_durability(built)
         self.engine.apply(built.plan, listeners)
         self.built = built
         self.generation = number

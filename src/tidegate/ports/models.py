@@ -241,6 +241,10 @@ class ModelsPlan:
     callers: Callers
     dialects: dict[str, Dialect]
     facts: FactsOf
+    durability: Literal["process", "full"] = "process"
+    """What the ledger's lines survive: a killed process, or a machine that loses power (LLM 10.1)."""
+    keep: float = 90 * 86_400.0
+    """Seconds for which ledger segments stay after everybody has read them."""
 
 
 class Callers(Protocol):

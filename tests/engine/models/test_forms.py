@@ -113,7 +113,8 @@ def test_pictures_as_events_pass_and_their_usage_is_heard() -> None:
     async def play(house: House, client: Side, books: MemoryBooks) -> None:
         client.says(ask({"model": "all", "prompt": "x", "stream": True}, PATHS["images"]))
         await settle()
-        event = 'event: image_generation.completed\ndata: {"b64_json":"AA","usage":{"input_tokens":4,"output_tokens":0}}\n\n'
+        data = '{"b64_json":"AA","usage":{"input_tokens":4,"output_tokens":0}}'
+        event = f"event: image_generation.completed\ndata: {data}\n\n"
         head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
         house.upstreams[0].says(f"{head}content-length: {len(event)}\r\n\r\n{event}")
         assert event.encode() in client.hears()

@@ -19,12 +19,16 @@ import msgspec
 
 from tidegate.assembly import config as c
 from tidegate.assembly import config_words as w
+from tidegate.assembly.config_models import Ledger, Llm
+from tidegate.assembly.facts import FactTable
 from tidegate.assembly.generation import Generation, split
+from tidegate.assembly.models import BuiltModels, ModelWork
 from tidegate.assembly.parts import PartError, PartErrors, Shelf
 from tidegate.assembly.problems import FieldPath
 from tidegate.assembly.read import BadReference, resolve_tree
 from tidegate.exchange.head import Answer, Fields
 from tidegate.ports.filter import HOOKS
+from tidegate.ports.models import LlmPlan
 from tidegate.ports.plan import (
     ArmPlan,
     BatchPlan,
@@ -63,6 +67,11 @@ SLICE: Final = 0.004
 """Seconds of work between two yields of :meth:`Builder.steps`: under 5 ms with the item that is under way."""
 BODY_LIMIT: Final = 10 << 20
 """Bytes of a request body on a route without a ``body_limit`` filter (S3.3)."""
+FIRST: Final = 120.0
+"""Seconds to first content, and ``IDLE`` between two events, where nobody says anything else (LLM 17)."""
+IDLE: Final = 60.0
+MODEL_TIMES: Final = TimeoutsPlan(request=600.0, idle=IDLE)
+"""Times of a route to models that sets none: what official SDKs wait (LLM 17)."""
 TLS_FILE: Final = re.compile(rb'"(?:ca|cert|key)":"[^"]').search
 """Finds upstreams that may name a file of their TLS side: such a file can change while the bytes here do not."""
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"})
@@ -103,12 +112,15 @@ class Built:
 
     plan        the Plan
     generation  the items it was made from, for ``generation.consumers``; None for a proof
+    ledger      where costs are written down
     filters     ``<route>/<index>`` → the filter there
     """
 
     def __init__(self) -> None:
         self.plan: Plan
         self.generation: Generation | None = None
+        self.ledger: Ledger = Ledger()
+        self.models: BuiltModels = BuiltModels()
         self.filters: dict[str, Made] = {}
         self.balancers: dict[str, Made] = {}
         self.sinks: dict[str, Made] = {}
@@ -185,7 +197,7 @@ class Builder:
         settings, gateway = self._settings(items, folder)
         work = _Work(self._shelf, gateway, folder, tools_for, previous, standing=self._before)
         built = work.built
-        built.generation, built.settings = items, settings
+        built.generation, built.settings, built.ledger = items, settings, gateway.ledger
 
         for index, raw in enumerate(items.upstreams):
             with self._about(("upstreams", index)):
@@ -203,13 +215,21 @@ class Builder:
                 yield
                 begun = clock()
 
+        models = work.models_work(self._environment, msgspec.json.decode(items.facts, type=FactTable))
+        if models is not None:
+            for _ in work.model_items(models, self._about):
+                if clock() - begun > SLICE:
+                    yield
+                    begun = clock()
+            models.finish(gateway.tenants, items.consumers)
+
         for index, raw in enumerate(items.routes):
             with self._about(("routes", index)):
                 key = self._resolved(raw, folder)
                 route: c.Route | None = None
-                if b'"timeouts":{' in key:
+                if b'"timeouts":{' in key or b'"llm":{' in key:
                     route = c.Route.model_validate_json(key)
-                    key += repr(work.inherited(route)).encode()
+                    key += repr((work.inherited(route), work.model_times(route.timeouts))).encode()
                 known = work.old_routes.get(key)
                 if known is None:
                     known = work.route(route or c.Route.model_validate_json(key), index)
@@ -232,7 +252,9 @@ class Builder:
             router = table.finish()
         return work.finish(router, self._about)
 
-    def prove(self, config: c.Gateway, folder: Path, tools_for: ToolsFor) -> Built:
+    def prove(
+        self, config: c.Gateway, folder: Path, tools_for: ToolsFor, facts: FactTable | None = None
+    ) -> Built:  # fmt: skip
         """The Plan of *config* itself, for control: whatever cannot be built is reported, nothing of it will run.
         Parts with equal settings are made once, so that 10,000 routes cost little more than their shapes."""
         work = _Work(self._shelf, config, folder, tools_for, None, once=True)
@@ -240,6 +262,11 @@ class Builder:
         for index, upstream in enumerate(config.upstreams):
             with self._about(("upstreams", index)):
                 work.upstreams[upstream.name] = work.built.upstreams[b"%d" % index] = work.upstream(upstream)
+        models = work.models_work(self._environment, facts or FactTable())
+        if models is not None:
+            for _ in work.model_items(models, self._about):
+                pass
+            models.finish(config.tenants, b"")
         for index, route in enumerate(config.routes):
             known: tuple[RoutePlan, RouteEntry] | None = None
             with self._about(("routes", index)):
@@ -432,10 +459,68 @@ class _Work:
         """A path of the config, absolute."""
         return str(self._folder / name) if name else ""
 
+    # -- models --------------------------------------------------------------------------------------------------------
+
+    def models_work(self, environment: Mapping[str, str], facts: FactTable) -> ModelWork | None:
+        """The build of providers and models; None where the config has neither."""
+        gateway = self._gateway
+        if not gateway.providers and not gateway.models:
+            return None
+        limits = self._tools_for("models").limits
+        work = ModelWork(self._shelf, environment, self._folder, limits, facts, self._provider_balancer,
+                         self._previous.models)  # fmt: skip
+        self.built.models = work.built
+        return work
+
+    def model_items(
+        self, work: ModelWork, about: Callable[[FieldPath], AbstractContextManager[None]]
+    ) -> Generator[None, None, None]:
+        """Build every provider and model, stopping after each."""
+        for index, provider in enumerate(self._gateway.providers):
+            with about(("providers", index)):
+                work.provider(provider)
+            yield
+        for upstream in work.upstreams:
+            self.upstreams[upstream.name] = upstream
+        for index, model in enumerate(self._gateway.models):
+            with about(("models", index)):
+                work.model(model)
+            yield
+
+    def _provider_balancer(self, name: str) -> Any:
+        return self._make("balancers", w.Part(use="power_of_two"), f"upstream/{name}", None).part
+
+    def model_times(self, own: c.RouteTimeouts | None) -> tuple[float, float]:
+        """Seconds to first content and between events, of a route to models: its own, else the longest that a provider
+        allows, for the shorter one holds."""
+        providers = self._gateway.providers
+        first = own.first if own is not None else None
+        idle = own.idle if own is not None else None
+        return (
+            first or max([p.timeouts.first for p in providers], default=FIRST),
+            idle or max([p.timeouts.idle for p in providers], default=IDLE),
+        )
+
+    def _llm_plan(self, item: Llm, times: c.RouteTimeouts | None, made: list[Made]) -> LlmPlan:
+        """A filter ``body_limit`` of the route bounds JSON and multipart alike."""
+        most = _body_limit(made)
+        first, idle = self.model_times(times)
+        return LlmPlan(
+            raw=item.raw or "",
+            provider=item.provider or "",
+            body=item.body if most is None else min(item.body, most),
+            multipart=item.multipart if most is None else min(item.multipart, most),
+            first=first,
+            idle=idle,
+            **_fields(item, "raw", "provider", "body", "multipart"),
+        )
+
     # -- routes --------------------------------------------------------------------------------------------------------
 
     def inherited(self, item: c.Route) -> TimeoutsPlan:
-        """The times that *item* does not set itself: those of its first upstream."""
+        """The times that *item* does not set itself: those of its first upstream, or of calls to models."""
+        if item.llm is not None:
+            return MODEL_TIMES
         upstream = self.upstreams.get(item.upstreams[0]) if item.upstreams else None
         return upstream.timeouts if upstream is not None else TimeoutsPlan()
 
@@ -473,6 +558,10 @@ class _Work:
             self.built.filters[scope] = found
             made.append(found)
         times = item.timeouts
+        chain = self._chain(tuple(made))
+        llm = None if item.llm is None else self._llm_plan(item.llm, item.timeouts, made)
+        if llm is not None:
+            chain = {**chain, "body_limit": max(llm.body, llm.multipart)}
         return RoutePlan(
             name=item.name,
             lane=item.lane,
@@ -482,9 +571,9 @@ class _Work:
             redirect=None if item.redirect is None else RedirectPlan(**_fields(item.redirect)),
             prefix=item.match.path if item.match.kind == "prefix" else "/",
             priority=item.priority,
-            timeouts=None if times is None else _merged(self.inherited(item), times),
+            timeouts=None if times is None and llm is None else _merged(self.inherited(item), times),
             methods=frozenset(item.match.methods),
-            encoded_slash=item.encoded_slash == "keep",
+            encoded_slash=item.encoded_slash == "keep" or llm is not None,
             path_params=item.path_params == "keep",
             request_trailers=item.request_trailers == "forward",
             propagate_deadline=item.propagate_deadline,
@@ -492,7 +581,8 @@ class _Work:
             allow_idempotency_key=item.allow_idempotency_key,
             identity_fields=tuple(item.identity_fields.items()),
             log_query=tuple(item.log_query),
-            **self._chain(tuple(made)),
+            llm=llm,
+            **chain,
         )
 
     def _split(self, item: c.Split, route: str) -> SplitPlan:
@@ -514,11 +604,11 @@ class _Work:
         """The fields of ``RoutePlan`` that follow from its filters. In a proof most routes share theirs."""
         chain = self._chains.get(made)
         if chain is None:
-            limits = [limit for m in made if isinstance(limit := getattr(m.part, "body_limit", None), int)]
+            limit = _body_limit(made)
             chain = {
                 "filters": tuple([m.use for m in made]),
                 "open": not any(getattr(m.part, "stage", "other") == "auth" for m in made),
-                "body_limit": limits[-1] if limits else BODY_LIMIT,
+                "body_limit": BODY_LIMIT if limit is None else limit,
                 **self._hooks_of([*self._standing, *made]),
             }
             if self._once is not None:
@@ -619,6 +709,7 @@ class _Work:
             drain_accept=gateway.drain.accept,
             drain_finish=gateway.drain.finish,
             debug_scope=gateway.debug_scope,
+            models=self.built.models.plan,
             faults_allowed=gateway.faults.allow,
         )
 
@@ -642,6 +733,12 @@ class _Work:
         )  # fmt: skip
 
 
+def _body_limit(made: Iterable[Made]) -> int | None:
+    """What the last filter that bounds bodies allows."""
+    limits = [limit for m in made if isinstance(limit := getattr(m.part, "body_limit", None), int)]
+    return limits[-1] if limits else None
+
+
 def _fields(model: w.Section, *without: str) -> dict[str, Any]:
     """The fields of *model* by name; the plan's dataclass has the same ones."""
     return {name: value for name, value in model.__dict__.items() if name not in without}
@@ -653,9 +750,9 @@ def _target(item: c.Target) -> TargetPlan:
                       url.base_path)  # fmt: skip
 
 
-def _merged(inherited: TimeoutsPlan, own: c.RouteTimeouts) -> TimeoutsPlan:
-    given = {name: value for name, value in own.__dict__.items() if value is not None}
-    return TimeoutsPlan(**{name: given.get(name, getattr(inherited, name)) for name in c.RouteTimeouts.model_fields})
+def _merged(inherited: TimeoutsPlan, own: c.RouteTimeouts | None) -> TimeoutsPlan:
+    given = {} if own is None else {n: value for n, value in own.__dict__.items() if n != "first" and value is not None}
+    return replace(inherited, **given)
 
 
 def answer(item: c.Respond) -> Answer:

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from pydantic import ValidationError
 
 from tidegate.assembly import generation
 from tidegate.assembly.build import Builder, BuildError, Built, Made, collector_paused
 from tidegate.assembly.config import LATER, Gateway, Upstream
 from tidegate.assembly.config_words import Address, Part, split_address, split_url
+from tidegate.assembly.facts import FactTable
 from tidegate.assembly.inert import InertTools
+from tidegate.assembly.model_checks import advise_models, check_models, model_facts
 from tidegate.assembly.parts import PartError, PartErrors, Shelf, describe, found_in
 from tidegate.assembly.problems import ConfigError, FieldPath, Problem, did_you_mean
 from tidegate.assembly.read import Source, read
@@ -38,13 +41,17 @@ class Checked:
     source      as written
     built       the Plan as every worker will build it, with tools that do nothing
     warnings    what is allowed but unwise
+    facts       what is known of the models of its providers, as of today
     """
 
-    def __init__(self, config: Gateway, source: Source, built: Built, warnings: list[Problem]) -> None:
+    def __init__(
+        self, config: Gateway, source: Source, built: Built, warnings: list[Problem], facts: FactTable
+    ) -> None:  # fmt: skip
         self.config = config
         self.source = source
         self.built = built
         self.warnings = warnings
+        self.facts = facts
 
     @property
     def folder(self) -> Path:
@@ -58,7 +65,8 @@ class Checked:
 
     def generation(self, number: int, digest: Callable[[bytes], bytes]) -> bytes:
         """The config as the file that workers read; see ``generation.write``."""
-        return generation.write(self.config, self.source.references, number, self.folder, digest)
+        facts = msgspec.json.encode(self.facts)
+        return generation.write(self.config, self.source.references, number, self.folder, digest, facts)
 
 
 def check(path: Path, environment: Mapping[str, str]) -> Checked:
@@ -81,13 +89,16 @@ def _check(path: Path, environment: Mapping[str, str]) -> Checked:
     _files(found, config)
     _admin(found, config, environment)
     _settings(found, config, shelf)
+    check_models(found, config, environment)
     found.stop_if_bad()
-    built = _trial(found, config, environment, shelf)
+    facts = model_facts(config)
+    built = _trial(found, config, environment, shelf, facts)
     found.stop_if_bad()
     _order(found, config, built)
     found.stop_if_bad()
     _advice(found, config)
-    return Checked(config, source, built, [*source.warnings, *found.warnings])
+    advise_models(found, config, built)
+    return Checked(config, source, built, [*source.warnings, *found.warnings], facts)
 
 
 class _Findings:
@@ -133,7 +144,10 @@ def _kind_at(path: FieldPath) -> str:
         return "gateway"
     if path[-1] == "split":
         return "split"
-    return {"routes": "route", "upstreams": "upstream"}.get(str(path[0]), "") if len(path) == 2 else ""
+    if path[-1] == "llm":
+        return "llm"
+    kinds = {"routes": "route", "upstreams": "upstream", "models": "model"}
+    return kinds.get(str(path[0]), "") if len(path) == 2 else ""
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -142,6 +156,9 @@ def _kind_at(path: FieldPath) -> str:
 def _names(found: _Findings, config: Gateway) -> None:
     """Names are unique within their kind, keys over all consumers."""
     for kind, names in (
+        ("providers", [provider.name for provider in config.providers]),
+        ("models", [model.name for model in config.models]),
+        ("tenants", [tenant.name for tenant in config.tenants]),
         ("upstreams", [upstream.name for upstream in config.upstreams]),
         ("routes", [route.name for route in config.routes]),
         ("consumers", [consumer.name for consumer in config.consumers]),
@@ -153,7 +170,7 @@ def _names(found: _Findings, config: Gateway) -> None:
             if name in seen:
                 found.bad((kind, index, "name"), f"the name {name} is taken already", "give it another name")
             seen.add(name)
-    keys = [key for consumer in config.consumers for key in consumer.keys]
+    keys = [key for consumer in config.consumers for key in consumer.key_texts]
     if len(set(keys)) != len(keys):
         _shared_keys(found, config)
     for index, consumer in enumerate(config.consumers):
@@ -165,9 +182,10 @@ def _names(found: _Findings, config: Gateway) -> None:
 def _shared_keys(found: _Findings, config: Gateway) -> None:
     owners: dict[str, str] = {}
     for index, consumer in enumerate(config.consumers):
-        for number, key in enumerate(consumer.keys):
+        keys = consumer.key_texts
+        for number, key in enumerate(keys):
             owner = owners.setdefault(key, consumer.name)
-            if owner != consumer.name or consumer.keys.index(key) != number:
+            if owner != consumer.name or keys.index(key) != number:
                 found.bad(("consumers", index, "keys", number), f"the consumer {owner} has this key already",
                           "give every consumer a key of its own")  # fmt: skip
 
@@ -332,9 +350,14 @@ def _parts(config: Gateway) -> Iterator[tuple[str, FieldPath, Part]]:
             yield "filters", ("routes", index, "filters", number), part
     for index, part in enumerate(config.sinks):
         yield "sinks", ("sinks", index), part
+    for index, model in enumerate(config.models):
+        if model.targets:
+            yield "strategies", ("models", index, "strategy"), model.strategy
 
 
-def _trial(found: _Findings, config: Gateway, environment: Mapping[str, str], shelf: Shelf) -> Built:
+def _trial(
+    found: _Findings, config: Gateway, environment: Mapping[str, str], shelf: Shelf, facts: FactTable
+) -> Built:  # fmt: skip
     """Build the Plan with tools that do nothing."""
 
     def report(error: BuildError) -> None:
@@ -342,7 +365,7 @@ def _trial(found: _Findings, config: Gateway, environment: Mapping[str, str], sh
 
     folder = found.source.folder
     builder = Builder(environment, report=report, shelf=shelf)
-    return builder.prove(config, folder, lambda scope: InertTools(scope, folder / config.data))
+    return builder.prove(config, folder, lambda scope: InertTools(scope, folder / config.data), facts)
 
 
 def _order(found: _Findings, config: Gateway, built: Built) -> None:

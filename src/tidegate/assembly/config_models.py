@@ -337,9 +337,10 @@ class Model(Section):
     """What clients ask for; ``*`` at the end takes every name that begins so, and passes it on."""
     targets: Annotated[tuple[ModelTarget, ...], Field(max_length=64)] = ()
     """Who may answer."""
-    pipeline: Annotated[
-        Annotated[PipelineMap, Tag("map")] | Annotated[Steps, Tag("steps")], Discriminator(_map_or_steps)
-    ] | None = None
+    pipeline: (
+        Annotated[Annotated[PipelineMap, Tag("map")] | Annotated[Steps, Tag("steps")], Discriminator(_map_or_steps)]
+        | None
+    ) = None
     """Steps one after the other, or a map of models side by side or by choice (LLM 14)."""
     strategy: ModelStrategy = ModelStrategy(use="fallback")
     """Which target first."""

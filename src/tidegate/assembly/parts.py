@@ -21,8 +21,12 @@ from pydantic_core import ErrorDetails
 from tidegate.assembly.problems import FieldPath, did_you_mean
 from tidegate.ports.filter import HOOKS
 
-KINDS: Final = {"filters": "filter", "balancers": "balancer", "discoveries": "discovery", "sinks": "sink"}
+KINDS: Final = {
+    "filters": "filter", "balancers": "balancer", "discoveries": "discovery", "sinks": "sink", "strategies": "strategy",
+}  # fmt: skip
 """Kind (folder, entry point group) → what one is called."""
+BARE: Final = {"providers": "provider", "dialects": "dialect"}
+"""The same of kinds that have no settings of their own: a file is one class, no more."""
 REMEMBERED: Final = 100_000
 """Checked settings a shelf keeps; a worker's shelf sees every reload of its life."""
 WAITING_HOOKS: Final = frozenset({"on_request_head", "on_request_body", "on_response_body"})
@@ -80,24 +84,33 @@ def load(kind: str, use: str) -> Loaded:
     return Loaded(config, part)
 
 
+def load_class(kind: str, use: str) -> type:
+    """The class *use* of a kind without settings. ``PartError`` when there is none."""
+    found = getattr(_import(kind, use), class_name(use), None)
+    if not isinstance(found, type):
+        raise PartError(f"the {BARE[kind]} {use} lacks {class_name(use)}", "mend its file")
+    return found
+
+
 def _import(kind: str, use: str) -> Any:
+    called = KINDS.get(kind) or BARE[kind]
     if not re.fullmatch("[a-z][a-z0-9_]{0,62}", use):
-        raise PartError(f"there is no {KINDS[kind]} called {use}", did_you_mean(use, known(kind)))
+        raise PartError(f"there is no {called} called {use}", did_you_mean(use, known(kind)))
     name = f"tidegate.{kind}.{use}"
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if missing not in (name, f"tidegate.{kind}"):
-            raise PartError(f"the {KINDS[kind]} {use} needs {missing}, which is not installed",
+            raise PartError(f"the {called} {use} needs {missing}, which is not installed",
                             _pip_line(missing)) from None  # fmt: skip
     for point in metadata.entry_points(group=f"tidegate.{kind}", name=use):
         try:
             return point.load()
         except ModuleNotFoundError as error:
-            raise PartError(f"the {KINDS[kind]} {use} needs {error.name}, which is not installed",
+            raise PartError(f"the {called} {use} needs {error.name}, which is not installed",
                             f"pip install {point.dist.name if point.dist else error.name}") from None  # fmt: skip
-    raise PartError(f"there is no {KINDS[kind]} called {use}", did_you_mean(use, known(kind)))
+    raise PartError(f"there is no {called} called {use}", did_you_mean(use, known(kind)))
 
 
 def _pip_line(module: str) -> str:
@@ -159,10 +172,12 @@ class Shelf:
         return config
 
     def make(self, kind: str, use: str, settings: dict[str, Any], tools: Any, key: bytes = b"") -> Any:
-        """One part. ``PartError`` or ``PartErrors``; what the part's constructor refuses is a ``PartError`` too."""
+        """One part; without *tools* for a kind that decides from values alone. ``PartError`` or ``PartErrors``; what
+        the part's constructor refuses is a ``PartError`` too."""
         config = self.config(kind, use, settings, key)
+        part = self.load(kind, use).part
         try:
-            return self.load(kind, use).part(config, tools)
+            return part(config) if tools is None else part(config, tools)
         except ValueError as error:
             raise PartError(str(error)) from None
 

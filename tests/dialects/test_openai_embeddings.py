@@ -47,8 +47,15 @@ def test_a_request_read_and_written_in_the_same_dialect_is_equal(name: str) -> N
 
 def test_what_a_request_means_6() -> None:
     assert read(SAME["texts"]) == EmbeddingsRequest(
-        "e", (EmbeddingInput(text="hi"), EmbeddingInput(text="é")), 256, "", "base64", None, "u",
-        extra=Extra("openai_embeddings"))  # fmt: skip
+        "e",
+        (EmbeddingInput(text="hi"), EmbeddingInput(text="é")),
+        256,
+        "",
+        "base64",
+        None,
+        "u",
+        extra=Extra("openai_embeddings"),
+    )
     assert read(SAME["tokens"]).inputs == (EmbeddingInput(kind="tokens", tokens=b"[1, 2]"),)
     assert read(SAME["lists of tokens"]).inputs[1] == EmbeddingInput(kind="tokens", tokens=b"[3]")
     assert (read(SAME["voyage"]).purpose, read(SAME["jina"]).purpose) == ("query", "document")
@@ -71,8 +78,15 @@ def test_a_wrong_shape_is_the_clients_fault(body: bytes, sentence: str) -> None:
 
 
 def test_presets_name_purpose_and_truncation_and_others_lose_them() -> None:
-    request = EmbeddingsRequest("m", (EmbeddingInput(text="x"), EmbeddingInput(kind="image", image="u")), 5, "query",
-                                "int8", True, extra=Extra("cohere_chat", (("embedding_types", b"[]"),)))  # fmt: skip
+    request = EmbeddingsRequest(
+        "m",
+        (EmbeddingInput(text="x"), EmbeddingInput(kind="image", image="u")),
+        5,
+        "query",
+        "int8",
+        True,
+        extra=Extra("cohere_chat", (("embedding_types", b"[]"),)),
+    )
     told = EMBED.write_request(request, VOYAGE)
     assert json.loads(told.body) == {"model": "v", "input": ["x"], "input_type": "query", "truncation": True}
     assert told.losses == ("input[1].image", "format", "dimensions", "embedding_types")
@@ -83,8 +97,9 @@ def test_presets_name_purpose_and_truncation_and_others_lose_them() -> None:
 
 def answer(*vectors: Any, **more: Any) -> bytes:
     data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
-    return json.dumps({"object": "list", "data": data, "model": "e-2", "usage": {"prompt_tokens": 3, "total_tokens": 3},
-                       **more}).encode()  # fmt: skip
+    return json.dumps(
+        {"object": "list", "data": data, "model": "e-2", "usage": {"prompt_tokens": 3, "total_tokens": 3}, **more}
+    ).encode()
 
 
 def test_vectors_pass_as_the_bytes_they_came_in() -> None:
@@ -133,8 +148,12 @@ def test_a_vector_that_is_no_vector_is_a_bad_upstream(value: bytes) -> None:
 def test_an_answer_of_another_dialect_names_what_is_lost() -> None:
     got = EmbeddingsAnswer("m", "x", (Vector(0, b"[1.5]"),), Usage(input=2), Extra("cohere_chat", (("meta", b"{}"),)))
     wrote = EMBED.write_answer(got, read(SAME["text"]), 0)
-    assert json.loads(wrote.body) == {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [1.5]}],
-                                      "model": "m", "usage": {"prompt_tokens": 2, "total_tokens": 2}}  # fmt: skip
+    assert json.loads(wrote.body) == {
+        "object": "list",
+        "data": [{"object": "embedding", "index": 0, "embedding": [1.5]}],
+        "model": "m",
+        "usage": {"prompt_tokens": 2, "total_tokens": 2},
+    }
     assert wrote.losses == ("meta",)
 
 

@@ -37,7 +37,7 @@ from tidegate.exchange.chat import (
     ToolChoice,
     ToolResult,
     Usage,
-)  # fmt: skip
+)
 from tidegate.exchange.fault import Fault
 from tidegate.ports.dialect import Hints, Voice
 from tidegate.rules.chat_assembly import Assembler, deltas_of
@@ -57,51 +57,121 @@ def ask(input: Any = "hi", **more: Any) -> dict[str, Any]:
 
 
 def answer(*output: dict[str, Any], **more: Any) -> bytes:
-    return json.dumps({"id": "resp_1", "object": "response", "created_at": 5, "status": "completed", "model": "gpt-x-2026",
-                       "output": list(output), "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
-                       **more}).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "id": "resp_1",
+            "object": "response",
+            "created_at": 5,
+            "status": "completed",
+            "model": "gpt-x-2026",
+            "output": list(output),
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+            **more,
+        }
+    ).encode()
 
 
 FUNCTION = {"type": "function", "name": "weather", "description": "d", "parameters": {"type": "object"}, "strict": True}
-MESSAGE = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [
-    {"type": "output_text", "text": "so", "annotations": [
-        {"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 2}]}]}  # fmt: skip
-REASONING = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}],
-             "encrypted_content": "gAAA="}  # fmt: skip
-CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "weather", "arguments": '{"city": "Oslo"}',
-        "status": "completed"}  # fmt: skip
+MESSAGE = {
+    "type": "message",
+    "id": "msg_1",
+    "status": "completed",
+    "role": "assistant",
+    "content": [
+        {
+            "type": "output_text",
+            "text": "so",
+            "annotations": [{"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 2}],
+        }
+    ],
+}
+REASONING = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [{"type": "summary_text", "text": "hm"}],
+    "encrypted_content": "gAAA=",
+}
+CALL = {
+    "type": "function_call",
+    "id": "fc_1",
+    "call_id": "call_1",
+    "name": "weather",
+    "arguments": '{"city": "Oslo"}',
+    "status": "completed",
+}
 RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
-USAGE = {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0}, "output_tokens": 7,
-         "output_tokens_details": {"reasoning_tokens": 3}, "total_tokens": 17}  # fmt: skip
+USAGE = {
+    "input_tokens": 10,
+    "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0},
+    "output_tokens": 7,
+    "output_tokens_details": {"reasoning_tokens": 3},
+    "total_tokens": 17,
+}
 
 SAME = {
     "text": ask(),
-    "items": ask([
-        {"role": "developer", "content": "d"}, {"role": "user", "content": "hi", "x_vendor": [1]},
-        {"role": "user", "content": [
-            {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}},
-            {"type": "input_image", "image_url": "data:image/png;base64,aGk=", "detail": "low"},
-            {"type": "input_file", "file_id": "file-1"}, {"type": "input_hologram", "z": 1}]},
-        REASONING, MESSAGE, CALL, RESULT, {"type": "web_search_call", "id": "ws_1", "status": "completed"},
-        {"type": "custom_tool_call", "call_id": "c2", "name": "g", "input": "x"},
-        {"type": "custom_tool_call_output", "call_id": "c2", "output": "y"},
-        {"type": "item_reference", "id": "i"}]),
-    "instructions": ask(instructions="Be kind.", temperature=0.5, top_p=0.1, max_output_tokens=4, top_logprobs=2,
-                        include=["message.output_text.logprobs"], tools=[FUNCTION, {"type": "web_search"}],
-                        tool_choice={"type": "function", "name": "weather"}, parallel_tool_calls=False),
-    "choices": ask(tools=[FUNCTION, {"type": "custom", "name": "g"}], tool_choice={
-        "type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "weather"}]}),
+    "items": ask(
+        [
+            {"role": "developer", "content": "d"},
+            {"role": "user", "content": "hi", "x_vendor": [1]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}},
+                    {"type": "input_image", "image_url": "data:image/png;base64,aGk=", "detail": "low"},
+                    {"type": "input_file", "file_id": "file-1"},
+                    {"type": "input_hologram", "z": 1},
+                ],
+            },
+            REASONING,
+            MESSAGE,
+            CALL,
+            RESULT,
+            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+            {"type": "custom_tool_call", "call_id": "c2", "name": "g", "input": "x"},
+            {"type": "custom_tool_call_output", "call_id": "c2", "output": "y"},
+            {"type": "item_reference", "id": "i"},
+        ]
+    ),
+    "instructions": ask(
+        instructions="Be kind.",
+        temperature=0.5,
+        top_p=0.1,
+        max_output_tokens=4,
+        top_logprobs=2,
+        include=["message.output_text.logprobs"],
+        tools=[FUNCTION, {"type": "web_search"}],
+        tool_choice={"type": "function", "name": "weather"},
+        parallel_tool_calls=False,
+    ),
+    "choices": ask(
+        tools=[FUNCTION, {"type": "custom", "name": "g"}],
+        tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "weather"}]},
+    ),
     "hosted choice": ask(tools=[{"type": "web_search"}], tool_choice={"type": "web_search"}),
-    "state": ask(previous_response_id="resp_0", store=False, truncation="auto", background=False,
-                 conversation={"id": "conv_1"}, metadata={"a": "b"}, service_tier="default", safety_identifier="u",
-                 prompt_cache_key="k", stream=True),
-    "text settings": ask(text={"verbosity": "low", "format": {"type": "json_schema", "name": "n", "schema": {"a": 1},
-                                                              "strict": True}}, user="u"),
+    "state": ask(
+        previous_response_id="resp_0",
+        store=False,
+        truncation="auto",
+        background=False,
+        conversation={"id": "conv_1"},
+        metadata={"a": "b"},
+        service_tier="default",
+        safety_identifier="u",
+        prompt_cache_key="k",
+        stream=True,
+    ),
+    "text settings": ask(
+        text={"verbosity": "low", "format": {"type": "json_schema", "name": "n", "schema": {"a": 1}, "strict": True}},
+        user="u",
+    ),
     "json": ask(text={"format": {"type": "json_object"}}, stream=False),
     "reasoning": ask(reasoning={"effort": "high", "summary": "detailed", "context": "auto"}),
     "no reasoning": ask(reasoning={"effort": "none"}, tool_choice=None),
     "unknown": ask(moderation={"model": "m"}, max_tool_calls=3, prompt={"id": "p"}, x=12345678901234567890),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -161,11 +231,15 @@ def test_a_conversation_from_elsewhere_5() -> None:
         messages=(
             Message("system", (Text(text="Be kind."),)),
             Message("user", (Text(text="weather?"), Image(url="https://x/y"))),
-            Message("assistant", (
-                Thought(text="t", signature=b"s", origin=Origin("anthropic")),
-                SealedThought(data=b"zz", origin=Origin("openai"), id="rs_9"),
-                Text(text="let me see"), ToolCall(id="c" * 80, name="f", arguments='{"a":1}'),
-            )),
+            Message(
+                "assistant",
+                (
+                    Thought(text="t", signature=b"s", origin=Origin("anthropic")),
+                    SealedThought(data=b"zz", origin=Origin("openai"), id="rs_9"),
+                    Text(text="let me see"),
+                    ToolCall(id="c" * 80, name="f", arguments='{"a":1}'),
+                ),
+            ),
             Message("tool", (ToolResult("c" * 80, parts=(Text(text="rain"),), is_error=True),)),
         ),
         tools=(Tool(name="f", schema=b'{"type":"object"}'),),
@@ -174,7 +248,7 @@ def test_a_conversation_from_elsewhere_5() -> None:
         stop=("x",),
         thinking=Thinking(effort="low", show="summary"),
         stream=True,
-    )  # fmt: skip
+    )
     outgoing = RESP.write_request(request, VOICE)
     body = json.loads(outgoing.body)
     id = body["input"][3]["call_id"]
@@ -183,11 +257,19 @@ def test_a_conversation_from_elsewhere_5() -> None:
         "model": "gpt-x",
         "instructions": "Be kind.",
         "input": [
-            {"role": "user", "content": [{"type": "input_text", "text": "weather?"},
-                                         {"type": "input_image", "image_url": "https://x/y", "detail": "auto"}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "weather?"},
+                    {"type": "input_image", "image_url": "https://x/y", "detail": "auto"},
+                ],
+            },
             {"type": "reasoning", "id": "rs_9", "summary": [], "encrypted_content": "zz"},
-            {"type": "message", "role": "assistant",
-             "content": [{"type": "output_text", "text": "let me see", "annotations": []}]},
+            {
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": "let me see", "annotations": []}],
+            },
             {"type": "function_call", "call_id": id, "name": "f", "arguments": '{"a":1}'},
             {"type": "function_call_output", "call_id": id, "output": "rain"},
         ],
@@ -197,10 +279,16 @@ def test_a_conversation_from_elsewhere_5() -> None:
         "store": False,
         "include": ["reasoning.encrypted_content"],
         "stream": True,
-    }  # fmt: skip
+    }
     assert outgoing.losses == (
-        "messages[2].thinking", "messages[3].is_error", "top_k", "stop", "seed", "n", "logit_bias",
-    )  # fmt: skip
+        "messages[2].thinking",
+        "messages[3].is_error",
+        "top_k",
+        "stop",
+        "seed",
+        "n",
+        "logit_bias",
+    )
 
 
 def test_seals_of_other_vendors_travel_through_a_responses_client_byte_for_byte_5_6() -> None:
@@ -213,19 +301,35 @@ def test_seals_of_other_vendors_travel_through_a_responses_client_byte_for_byte_
     wrote = RESP.write_answer(ChatAnswer(id="m", choices=(Choice(parts=parts, stop="tool_calls"),)), read(ask()), 1)
     output = json.loads(wrote.body)["output"]
     again = read(ask([*output, RESULT])).messages[0].parts
-    found = [replace(part, extra=None) if isinstance(part, ToolCall) else replace(part, id="", extra=None)
-             if isinstance(part, (Thought, SealedThought)) else replace(part, extra=None) for part in again]  # fmt: skip
+    found = [
+        replace(part, extra=None)
+        if isinstance(part, ToolCall)
+        else replace(part, id="", extra=None)
+        if isinstance(part, (Thought, SealedThought))
+        else replace(part, extra=None)
+        for part in again
+    ]
     assert found == list(parts)
     back = RESP.write_request(read(ask([*output, RESULT])), VOICE)
     assert "messages[0].thinking" in back.losses and b"tidegate:" not in back.body
 
 
 def test_an_answer_passes_through_the_neutral_form_with_its_unknown_members() -> None:
-    body = answer(REASONING, MESSAGE, CALL, {"type": "web_search_call", "id": "ws", "status": "completed"},
-                  usage=USAGE, service_tier="default", x_more=[1.0], instructions=None, text={"format": {"type": "text"}})  # fmt: skip
+    body = answer(
+        REASONING,
+        MESSAGE,
+        CALL,
+        {"type": "web_search_call", "id": "ws", "status": "completed"},
+        usage=USAGE,
+        service_tier="default",
+        x_more=[1.0],
+        instructions=None,
+        text={"format": {"type": "text"}},
+    )
     got = RESP.read_answer(body, VOICE, {})
-    assert got.usage == Usage(input=10, output=7, cache_read=4, thinking=3, tool_calls=(("web_search", 1),),
-                              tier="standard")  # fmt: skip
+    assert got.usage == Usage(
+        input=10, output=7, cache_read=4, thinking=3, tool_calls=(("web_search", 1),), tier="standard"
+    )
     assert got.choices[0].stop == "tool_calls"
     told = json.loads(RESP.write_answer(got, read(ask()), 9).body)
     wanted = json.loads(body)
@@ -240,14 +344,26 @@ def test_an_answer_passes_through_the_neutral_form_with_its_unknown_members() ->
     [
         (answer(MESSAGE), "stop", "completed", None),
         (answer(CALL), "tool_calls", "completed", None),
-        (answer(MESSAGE, status="incomplete", incomplete_details={"reason": "max_output_tokens"}), "length",
-         "incomplete", {"reason": "max_output_tokens"}),
-        (answer(MESSAGE, status="incomplete", incomplete_details={"reason": "content_filter"}), "content_filter",
-         "incomplete", {"reason": "content_filter"}),
-        (answer({"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}), "refusal",
-         "completed", None),
+        (
+            answer(MESSAGE, status="incomplete", incomplete_details={"reason": "max_output_tokens"}),
+            "length",
+            "incomplete",
+            {"reason": "max_output_tokens"},
+        ),
+        (
+            answer(MESSAGE, status="incomplete", incomplete_details={"reason": "content_filter"}),
+            "content_filter",
+            "incomplete",
+            {"reason": "content_filter"},
+        ),
+        (
+            answer({"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}),
+            "refusal",
+            "completed",
+            None,
+        ),
     ],
-)  # fmt: skip
+)
 def test_stop_reasons_5_8(body: bytes, stop: str, status: str, details: Any) -> None:
     got = RESP.read_answer(body, VOICE, {})
     assert got.choices[0].stop == stop
@@ -306,16 +422,24 @@ def stream_of(answer: ChatAnswer, asked: ChatRequest | None = None) -> bytes:
 
 
 FULL = ChatAnswer(
-    id="resp_up", model="m", created=9, usage=Usage(input=9, output=3, cache_read=2, thinking=1),
-    choices=(Choice(parts=(
-        Thought(text="h\n\ndata: m", origin=Origin("openai"), summary=True, id="rs_1"),
-        SealedThought(data=b"gAAA=", origin=Origin("openai"), id="rs_1"),
-        Cited(text="Hé🎉", citations=(Citation("u", "t", "", 0, 2),)),
-        ToolCall(id="call_1", name="f", arguments='{"a":1}', origin=Origin("openai")),
-        ToolCall(id="call_2", name="g", arguments="plain", custom=True, origin=Origin("openai")),
-        Text(text="end"),
-    ), stop="tool_calls"),),
-)  # fmt: skip
+    id="resp_up",
+    model="m",
+    created=9,
+    usage=Usage(input=9, output=3, cache_read=2, thinking=1),
+    choices=(
+        Choice(
+            parts=(
+                Thought(text="h\n\ndata: m", origin=Origin("openai"), summary=True, id="rs_1"),
+                SealedThought(data=b"gAAA=", origin=Origin("openai"), id="rs_1"),
+                Cited(text="Hé🎉", citations=(Citation("u", "t", "", 0, 2),)),
+                ToolCall(id="call_1", name="f", arguments='{"a":1}', origin=Origin("openai")),
+                ToolCall(id="call_2", name="g", arguments="plain", custom=True, origin=Origin("openai")),
+                Text(text="end"),
+            ),
+            stop="tool_calls",
+        ),
+    ),
+)
 
 
 def test_the_events_come_in_the_exact_order_with_rising_numbers_5_10() -> None:
@@ -323,21 +447,46 @@ def test_the_events_come_in_the_exact_order_with_rising_numbers_5_10() -> None:
     assert [event for event, _ in found] == [body["type"] for _, body in found]
     assert [body["sequence_number"] for _, body in found] == list(range(len(found)))
     assert [event.removeprefix("response.") for event, _ in found] == [
-        "created", "in_progress",
-        "output_item.added", "reasoning_summary_part.added", "reasoning_summary_text.delta",
-        "reasoning_summary_text.done", "reasoning_summary_part.done", "output_item.done",
-        "output_item.added", "content_part.added", "output_text.delta", "output_text.annotation.added",
-        "output_text.done", "content_part.done", "output_item.done",
-        "output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done",
-        "output_item.added", "custom_tool_call_input.delta", "custom_tool_call_input.done", "output_item.done",
-        "output_item.added", "content_part.added", "output_text.delta", "output_text.done", "content_part.done",
-        "output_item.done", "completed",
-    ]  # fmt: skip
+        "created",
+        "in_progress",
+        "output_item.added",
+        "reasoning_summary_part.added",
+        "reasoning_summary_text.delta",
+        "reasoning_summary_text.done",
+        "reasoning_summary_part.done",
+        "output_item.done",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.annotation.added",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "output_item.added",
+        "function_call_arguments.delta",
+        "function_call_arguments.done",
+        "output_item.done",
+        "output_item.added",
+        "custom_tool_call_input.delta",
+        "custom_tool_call_input.done",
+        "output_item.done",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ]
     last = found[-1][1]["response"]
     done = [body["item"] for event, body in found if event == "response.output_item.done"]
     assert last["output"] == done and last["status"] == "completed"
-    assert done[0] == {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "h\n\ndata: m"}],
-                       "encrypted_content": "gAAA="}  # fmt: skip
+    assert done[0] == {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{"type": "summary_text", "text": "h\n\ndata: m"}],
+        "encrypted_content": "gAAA=",
+    }
     assert last["usage"]["input_tokens_details"] == {"cached_tokens": 2, "cache_write_tokens": 0}
     assert (last["id"], last["created_at"], last["model"]) == ("resp_01H", 9, "m")
     assert [item["id"].partition("_")[0] for item in done] == ["rs", "msg", "fc", "ctc", "msg"]
@@ -391,14 +540,17 @@ def test_oddities_a_vendor_without_deltas_or_event_names() -> None:
     def event(type: str, **more: Any) -> tuple[str, bytes]:
         return "", json.dumps({"type": type, **more}).encode()
 
-    told = deltas([
-        event("response.created", response={"id": "r", "model": "m"}),
-        event("response.output_item.added", output_index=0, item={**CALL, "arguments": ""}),
-        event("response.output_item.done", output_index=0, item=CALL),
-        event("response.output_item.done", output_index=1, item=MESSAGE),
-        event("response.some_day.delta", delta={"x": 1}), ("", b""),
-        event("response.completed", response=json.loads(answer(usage=USAGE))),
-    ])  # fmt: skip
+    told = deltas(
+        [
+            event("response.created", response={"id": "r", "model": "m"}),
+            event("response.output_item.added", output_index=0, item={**CALL, "arguments": ""}),
+            event("response.output_item.done", output_index=0, item=CALL),
+            event("response.output_item.done", output_index=1, item=MESSAGE),
+            event("response.some_day.delta", delta={"x": 1}),
+            ("", b""),
+            event("response.completed", response=json.loads(answer(usage=USAGE))),
+        ]
+    )
     got = assembled(told)
     assert [type(part) for part in got.choices[0].parts] == [ToolCall, Cited]
     assert got.choices[0].parts[0].arguments == '{"city": "Oslo"}'  # type: ignore[union-attr]
@@ -434,17 +586,31 @@ NAMES = st.from_regex(r"[a-z0-9_]{1,20}", fullmatch=True)
 MESSAGES = st.one_of(
     st.builds(lambda text: Message("user", (Text(text=text),)), WORDS),
     st.builds(lambda text: Message("user", (Text(text=text), Image(url="https://a/b", detail="low"))), WORDS),
-    st.builds(lambda text, id, name: Message("assistant", (Text(text=text), ToolCall(id=id, name=name))), WORDS, NAMES, NAMES),
-    st.builds(lambda text, id: Message("assistant", (Thought(text=text, summary=True, id="rs_1", origin=Origin("openai")),
-                                                     ToolCall(id=id, name="f", custom=True, arguments="x"))), WORDS, NAMES),
+    st.builds(
+        lambda text, id, name: Message("assistant", (Text(text=text), ToolCall(id=id, name=name))), WORDS, NAMES, NAMES
+    ),
+    st.builds(
+        lambda text, id: Message(
+            "assistant",
+            (
+                Thought(text=text, summary=True, id="rs_1", origin=Origin("openai")),
+                ToolCall(id=id, name="f", custom=True, arguments="x"),
+            ),
+        ),
+        WORDS,
+        NAMES,
+    ),
     st.builds(lambda text, id: Message("tool", (ToolResult(id, parts=(Text(text=text),)),)), WORDS, NAMES),
-)  # fmt: skip
+)
 REQUESTS = st.builds(
     ChatRequest,
     model=st.just("m"),
     messages=st.lists(MESSAGES, max_size=4).map(tuple),
-    tools=st.lists(st.builds(Tool, name=NAMES, description=WORDS, schema=st.just(b"{}"), strict=st.booleans()), max_size=2,
-                   unique_by=lambda tool: tool.name).map(tuple),
+    tools=st.lists(
+        st.builds(Tool, name=NAMES, description=WORDS, schema=st.just(b"{}"), strict=st.booleans()),
+        max_size=2,
+        unique_by=lambda tool: tool.name,
+    ).map(tuple),
     output=st.sampled_from([None, Output("json"), Output("schema", "n", b"{}", True)]),
     thinking=st.sampled_from([None, Thinking("off"), Thinking(effort="low", show="summary")]),
     sampling=st.builds(Sampling, temperature=st.sampled_from([None, 0.5]), verbosity=st.sampled_from(["", "low"])),
@@ -453,7 +619,7 @@ REQUESTS = st.builds(
     tier=st.sampled_from(["", "standard", "flex"]),
     user=st.sampled_from(["", "u"]),
     want_usage=st.just(True),
-)  # fmt: skip
+)
 
 
 def bare(request: ChatRequest) -> ChatRequest:
@@ -487,8 +653,12 @@ def test_answers_hold_against_the_strict_types_of_the_sdk() -> None:
     wrote = RESP.write_answer(replace(FULL, choices=(Choice(parts=parts),)), ASKED, 1)
     got = strict("Response").model_validate_json(wrote.body, strict=True)
     assert [item.type for item in got.output] == [
-        "reasoning", "message", "function_call", "custom_tool_call", "message"
-    ]  # fmt: skip
+        "reasoning",
+        "message",
+        "function_call",
+        "custom_tool_call",
+        "message",
+    ]
     assert got.usage.total_tokens == 12 and got.output_text == "Hé🎉end"
 
 
@@ -497,7 +667,9 @@ def test_events_hold_against_the_strict_types_of_the_sdk() -> None:
 
     adapter = TypeAdapter(strict("ResponseStreamEvent"))
     parts = (*FULL.choices[0].parts, Refusal(text="no"), Thought(text="x", signature=b"s", origin=Origin("anthropic")))
-    got = [adapter.validate_json(data, strict=True)
-           for _, data in events(stream_of(replace(FULL, choices=(Choice(parts=parts),)), ASKED))]  # fmt: skip
+    got = [
+        adapter.validate_json(data, strict=True)
+        for _, data in events(stream_of(replace(FULL, choices=(Choice(parts=parts),)), ASKED))
+    ]
     assert type(got[-1]).__name__ == "ResponseCompletedEvent"
     assert {type(one).__name__ for one in got} >= {"ResponseRefusalDoneEvent", "ResponseReasoningTextDoneEvent"}

@@ -229,6 +229,10 @@ class Ledger:
                     os.close(folder)
         except OSError as error:
             os.close(file)
+            try:
+                os.unlink(self.folder / name)
+            except OSError:
+                pass  # an empty segment harms nobody
             self._broken(error.strerror or "no segment can be made")
         self._seal()
         if self.alive < 0:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import msgspec
@@ -677,6 +679,43 @@ def test_refusals_of_the_vendor(status: int, error: dict[str, Any], code: str, r
         fault = DIALECT.read_fault(status, {}, raw, 0.0)
         assert (fault.code, fault.reason, fault.retry_after, fault.side) == (code, reason, delay, "upstream")
     assert DIALECT.read_fault(500, {}, b"<html>", 0.0).code == "bad_upstream"
+
+
+# -- hostile shapes ----------------------------------------------------------------------------------------------------
+
+JUNK: list[Any] = [None, True, -1, 1.5, "", "x", [], {}, [1], {"a": 1}, [{}], {"type": "text"}, "\ud800", 10**30]
+
+
+def mutated(value: Any, chance: Random) -> Any:
+    """*value* with a few members lost or replaced by what does not belong there."""
+    if chance.random() < 0.08:
+        return chance.choice(JUNK)
+    if isinstance(value, dict):
+        return {name: mutated(one, chance) for name, one in value.items() if chance.random() > 0.03}
+    return [mutated(one, chance) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("at", range(200))
+def test_bodies_of_wrong_shapes_are_read_or_refused_but_never_break_us(at: int) -> None:
+    chance = Random(at)
+    with suppress(Fault):
+        request = DIALECT.read_request(json.dumps(mutated(BOTH_WAYS[at % len(BOTH_WAYS)][1], chance)).encode(), HINTS)
+        DIALECT.read_request(DIALECT.write_request(request, VOICE).body, HINTS)
+    raw = json.dumps(mutated(json.loads(body_of(answer_of(PARTS))), chance)).encode()
+    DIALECT.usage_of_answer(raw, VOICE)
+    assert DIALECT.read_fault(500, {}, raw, 0.0).side == UPSTREAM
+    with suppress(Fault):
+        DIALECT.write_answer(DIALECT.read_answer(raw, VOICE, {}), ChatRequest("m"), 0)
+    reader = DIALECT.events_reader(VOICE, {})
+    writer = DIALECT.events_writer(ChatRequest("m"), "i", 0, "sse")
+    deltas: list[ChatDelta] = []
+    for name, data in [("", body_of(one)) for one in CHUNKS]:
+        broken = json.dumps(mutated(json.loads(data), chance)).encode()
+        DIALECT.usage_of_event("", broken, VOICE)
+        deltas += reader.feed(name, broken)
+    deltas += reader.close()
+    check_order(deltas)
+    assert b"".join([writer.write(delta) for delta in deltas])
 
 
 # -- properties --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Blocks, their usage and their events are rules of their own (``rules/content_blo
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import quote
 
@@ -103,6 +104,7 @@ class _MessageStart(msgspec.Struct):
     message: _Answer
 
 
+_first_type: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([a-z_]+)"').match
 _answer: Final = msgspec.json.Decoder(_Answer).decode
 _message_start: Final = msgspec.json.Decoder(_MessageStart).decode
 
@@ -204,8 +206,8 @@ class AnthropicMessages:
 
 def _kind_of(data: bytes) -> str:
     """The type of an event whose name was not sent, when it stands first as every vendor writes it."""
-    start = data.find(b'"type"', 0, 64)
-    return data[start + 6 : start + 40].split(b'"', 2)[1].decode("latin-1") if start >= 0 and b'"' in data else ""
+    found = _first_type(data)
+    return found[1].decode("latin-1") if found is not None else ""
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------
@@ -400,6 +402,8 @@ def _read_thinking(found: dict[str, bytes], rest: dict[str, bytes]) -> tuple[Thi
     thinking = Thinking("adaptive", effort, budget)
     if kind == "enabled":
         thinking = Thinking("on", effort, budget)
+        if not budget:
+            told["type"] = b'"enabled"'
     elif kind == "disabled":
         thinking = Thinking("off", effort)
     elif kind != "adaptive":
@@ -639,7 +643,7 @@ class _RequestWriter:
             said = {"type": "adaptive"}
             if not effort and thinking.budget > 0:
                 effort = effort_of(thinking.budget).replace("minimal", "low")
-        if thinking.show and said and said["type"] != "disabled":
+        if thinking.show and said.get("type", "disabled") != "disabled":
             said["display"] = _DISPLAYS[thinking.show]
             if thinking.show == "full":
                 blocks.lose("thinking.show")

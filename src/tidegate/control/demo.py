@@ -96,8 +96,11 @@ TRY: Final = (
     ("what the gateway counts", f"curl http://{ADMIN}/metrics"),
 )
 
-CHAT: Final = '{"model": "small", "stream": true, "messages": [{"role": "user", "content": "What is an API gateway?"}]}'
-MESSAGE: Final = '{"model": "small", "max_tokens": 60, "messages": [{"role": "user", "content": "Say hello"}]}'
+CHAT: Final = (
+    '{"model": "small", "stream": true, "max_tokens": 100, '
+    '"messages": [{"role": "user", "content": "Why is the sky blue?"}]}'
+)
+MESSAGE: Final = '{"model": "small", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi!"}]}'
 JSON: Final = "-H 'content-type: application/json'"
 
 

@@ -41,7 +41,7 @@ CONTEXT: Final = 4096
 """Tokens of question and answer together."""
 SLOTS: Final = 2
 """Answers under way at once; more wait in the server."""
-LONGEST: Final = 1024
+LONGEST: Final = 256
 """Tokens of an answer whose request names no bound: a model this small does not always find an end."""
 RESTARTS: Final = 3
 """How often one that died is started again; after 1 s, and twice as long each time."""
@@ -254,7 +254,8 @@ def settings(runtime: Any, file: Path, port: int) -> Any:
     wanted.n_gpu_layers = 0
     wanted.n_threads_http = SLOTS + 2
     wanted.cache_ram_mib = 0
-    wanted.sampling.temp = 0.2  # at more, one this small rambles
+    wanted.sampling.temp = 0.2  # at more, one this small rambles; without the penalty it repeats itself
+    wanted.sampling.penalty_repeat = 1.1
     wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = max(1, len(os.sched_getaffinity(0)) // 2)
     return wanted
 

@@ -88,9 +88,10 @@ class Ask:
 
 
 class Reserved:
-    """Money set aside for one call (``ports/books.Reservation``)."""
+    """Money set aside for one call (``ports/books.Reservation``). ``expired``: far past its deadline all of it counted as
+    spent; what it did cost is still written."""
 
-    __slots__ = ("amount", "books", "deadline", "ended", "id", "leases")
+    __slots__ = ("amount", "books", "deadline", "ended", "expired", "id", "leases")
 
     def __init__(self, books: LocalBooks, id: str, leases: list[Lease], amount: int, deadline: float) -> None:
         self.books: LocalBooks = books
@@ -99,6 +100,7 @@ class Reserved:
         self.amount: int = amount
         self.deadline: float = deadline
         self.ended: bool = False
+        self.expired: bool = False
 
     def mark(self, usage: Usage) -> None:
         if not self.ended:
@@ -140,8 +142,17 @@ class Reserved:
         record.levels = levels_of(self.leases)
         return encode_line(DoneLine(record))
 
+    def expire(self) -> None:
+        """Control books it just now, too."""
+        self._pay(self.amount)
+        self.expired = True
+
     def _end(self, cost: int) -> None:
         self.ended = True
+        if not self.expired:
+            self._pay(cost)
+
+    def _pay(self, cost: int) -> None:
         amount = self.amount
         for lease in self.leases:
             lease.held -= amount
@@ -452,7 +463,7 @@ class LocalBooks:
         """Forget what has run far past its deadline (control books it), send idle leases home."""
         wall = self.wall()
         for reserved in [one for one in self.open.values() if one.deadline + OVERTIME < wall]:
-            reserved._end(reserved.amount)
+            reserved.expire()
         needed = {lease.id for ask in self.asks.values() for lease in ask.lacking + ask.covered}
         backs: list[list[Any]] = []
         for lease in list(self.leases.values()):

@@ -18,6 +18,7 @@ from tidegate.ports.dialect import EventReader, EventWriter, Framing, Hints, Out
 from tidegate.rules.chat_answer import answer_usage, choice_object, read_chat_answer
 from tidegate.rules.chat_event_reader import ChatEventReader
 from tidegate.rules.chat_event_writer import ChatEventWriter
+from tidegate.rules.chat_prefill import is_prefilled
 from tidegate.rules.error_object import error_body, read_error
 from tidegate.rules.thinking_budget import effort_of
 from tidegate.rules.tool_ids import LETTERS_AND_DIGITS, fit_id
@@ -163,6 +164,8 @@ class _RequestWriter:
         request, body = self.request, self.body
         body["model"] = self.voice.model or request.model
         body["messages"] = self._messages()
+        if is_prefilled(request, CHAT):
+            self.losses.append("prefill")
         self._tools()
         self._scalars()
         self._output()
@@ -369,7 +372,7 @@ class _RequestWriter:
             word = effort_of(thinking.budget)
         if thinking.budget:
             self.losses.append("thinking.budget")
-        if thinking.show and not (effort is not None and thinking.show == "full"):
+        if thinking.show in ("summary", "full") and effort is None:  # OpenAI's own models keep theirs
             self.losses.append("thinking.show")
         if toggle:
             head, _, member = toggle.partition(".")

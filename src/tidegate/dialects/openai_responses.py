@@ -8,6 +8,7 @@ from urllib.parse import quote
 from tidegate.exchange.chat import ChatAnswer, ChatRequest, Message, Text, Tool, ToolChoice, Usage
 from tidegate.exchange.fault import CLIENT, IF_IDEMPOTENT, UPSTREAM, Fault
 from tidegate.ports.dialect import EventReader, EventWriter, Framing, Hints, Outgoing, Voice, Written
+from tidegate.rules.chat_prefill import is_prefilled
 from tidegate.rules.error_object import error_body, read_error
 from tidegate.rules.response_answer import (
     event_usage,
@@ -142,6 +143,8 @@ class _Writer:
         request, body = self.request, self.body
         body["model"] = self.voice.model or request.model
         self._input()
+        if is_prefilled(request, RESPONSES):
+            self.losses.append("prefill")
         self._tools()
         self._sampling()
         self._text()
@@ -309,7 +312,7 @@ class _Writer:
             body["effort"] = word
         if thinking.show in ("summary", "full"):
             body["summary"] = "auto"
-        if thinking.show in ("none", "full"):
+        if thinking.show == "full":
             self.losses.append("thinking.show")
         for name, value in own_members(thinking.extra, RESPONSES).items():
             body[name] = raw_of(value)

@@ -28,6 +28,7 @@ from tidegate.wire.json_object import (
     members,
     raw_of,
 )
+from tidegate.wire.openai_frames import decode_counted
 from tidegate.wire.token_usage import dug, read_usage
 
 
@@ -123,18 +124,10 @@ def choice_object(choice: Choice, legacy: bool, losses: list[str]) -> dict[str, 
     return body
 
 
-class _Counted(msgspec.Struct):
-    usage: msgspec.Raw = msgspec.Raw(b"")
-    service_tier: str | None = None
-
-
-_counted = msgspec.json.Decoder(_Counted).decode
-
-
 def answer_usage(body: bytes, renames: Mapping[str, str]) -> Usage | None:
     """The usage of a whole answer; the rest is skipped, not built."""
     try:
-        found = _counted(body)
+        found = decode_counted(body)
         usage = bytes(found.usage)
         if (not usage or usage == NULL) and renames:
             return _usage_in(members(body), renames, found.service_tier or "")

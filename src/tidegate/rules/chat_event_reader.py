@@ -43,6 +43,7 @@ from tidegate.wire.chat_messages import TRANSCRIPT, read_citation
 from tidegate.wire.chat_parts import CHAT, extra_of, read_part
 from tidegate.wire.chat_thoughts import read_call_seal, read_detail
 from tidegate.wire.json_object import NULL, WrongShape, encode, members, string
+from tidegate.wire.openai_frames import CallPiece, ChatPiece, Chunk, decode_chunk
 from tidegate.wire.token_usage import dug, read_usage
 
 STOPS: Final[dict[str, Stop]] = {
@@ -58,55 +59,8 @@ STOPS: Final[dict[str, Stop]] = {
 
 MOST_CHOICES: Final = 128
 MOST_CALLS: Final = 512
-_NOTHING: Final = msgspec.Raw(b"")
 
 
-class _Function(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: Any = None
-    input: str | None = None
-
-
-class _Call(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    type: str | None = None
-    function: _Function | None = None
-    custom: _Function | None = None
-    extra_content: msgspec.Raw = _NOTHING
-
-
-class _Delta(msgspec.Struct):
-    content: str | list[Any] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_Call] | None = None
-    reasoning_details: list[msgspec.Raw] | None = None
-    function_call: _Function | None = None
-    annotations: list[msgspec.Raw] | None = None
-    images: list[msgspec.Raw] | None = None
-    audio: msgspec.Raw = _NOTHING
-
-
-class _ChoicePiece(msgspec.Struct):
-    index: int = 0
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-    logprobs: msgspec.Raw = _NOTHING
-
-
-class _Chunk(msgspec.Struct):
-    id: str | None = None
-    model: str | None = None
-    created: float | None = None
-    choices: list[_ChoicePiece] | None = None
-    usage: msgspec.Raw = _NOTHING
-    error: msgspec.Raw = _NOTHING
-    service_tier: str | None = None
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
 _boundaries = json.JSONDecoder().raw_decode
 
 
@@ -166,7 +120,7 @@ class ChatEventReader:
 
     def _feed(self, event: str, data: bytes, out: list[ChatDelta]) -> None:
         try:
-            chunk = _decode(data)
+            chunk = decode_chunk(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._odd(event, data.strip(), out)
             return
@@ -200,7 +154,7 @@ class ChatEventReader:
                 self._fail(out, Failed("bad_upstream", "incomplete_stream", "The stream ended before its end."))
         return out
 
-    def _take(self, chunk: _Chunk, data: bytes, out: list[ChatDelta]) -> None:
+    def _take(self, chunk: Chunk, data: bytes, out: list[ChatDelta]) -> None:
         choices = chunk.choices
         usage = chunk.usage
         if not self._begun and (choices or (usage and usage != NULL)):
@@ -224,14 +178,14 @@ class ChatEventReader:
                         return
         if usage and usage != NULL:
             self._used(bytes(usage), out)
-        elif self._elsewhere:
+        elif self._elsewhere and b'"usage":' in data:
             told = members(data)
             for path in self._elsewhere:
                 found = dug(told, path)
                 if found and found != NULL:
                     self._used(found, out)
 
-    def _start(self, chunk: _Chunk, out: list[ChatDelta]) -> None:
+    def _start(self, chunk: Chunk, out: list[ChatDelta]) -> None:
         self._begun = True
         out.append(Start(id=chunk.id or "", model=chunk.model or "", created=int(chunk.created or 0)))
 
@@ -245,7 +199,7 @@ class ChatEventReader:
 
     # -- a choice ------------------------------------------------------------------------------------------------------
 
-    def _grow(self, index: int, line: _Line, delta: _Delta, logprobs: bytes, out: list[ChatDelta]) -> None:
+    def _grow(self, index: int, line: _Line, delta: ChatPiece, logprobs: bytes, out: list[ChatDelta]) -> None:
         if delta.reasoning_details:
             for raw in delta.reasoning_details:
                 self._detail(index, line, bytes(raw), out)
@@ -276,7 +230,7 @@ class ChatEventReader:
             for call in delta.tool_calls:
                 self._call(index, line, call, out)
         if delta.function_call is not None:
-            self._call(index, line, _Call(index=0, function=delta.function_call), out)
+            self._call(index, line, CallPiece(index=0, function=delta.function_call), out)
 
     def _flow(self, index: int, line: _Line, kind: PartKind, text: str, logprobs: bytes, out: list[ChatDelta]) -> None:
         if line.flow_kind != kind:
@@ -377,7 +331,7 @@ class ChatEventReader:
                 line.transcript = self._open(index, line, "text", Text(text="", extra=TRANSCRIPT), out)
             out.append(Piece(index, line.transcript, text))
 
-    def _call(self, index: int, line: _Line, call: _Call, out: list[ChatDelta]) -> None:
+    def _call(self, index: int, line: _Line, call: CallPiece, out: list[ChatDelta]) -> None:
         inner = call.custom if call.custom is not None else call.function
         name = (inner.name or "") if inner is not None else ""
         text = ""
@@ -411,7 +365,7 @@ class ChatEventReader:
             if seal:
                 out.append(Sign(index, part, seal))
 
-    def _which(self, line: _Line, call: _Call, name: str) -> int:
+    def _which(self, line: _Line, call: CallPiece, name: str) -> int:
         """The number of the call that a fragment belongs to. Some vendors leave the index out, some give every call
         the same; an id that is new together with a name is a new call."""
         id = call.id or ""

@@ -27,6 +27,7 @@ from tidegate.rules.error_object import error_body, error_status, error_words
 from tidegate.rules.upstream_fault import upstream_fault
 from tidegate.rules.usage_merge import largest
 from tidegate.wire.json_object import NULL, encode
+from tidegate.wire.openai_frames import ChoicePiece, decode_chunk
 from tidegate.wire.sse import encode_comment, encode_event
 from tidegate.wire.token_usage import chat_usage, read_usage
 
@@ -35,25 +36,6 @@ WORDS: Final[dict[str, str]] = {
     "length": "length", "context_length": "length", "content_filter": "content_filter", "refusal": "content_filter",
 }  # fmt: skip
 _MOST_CHOICES: Final = 128
-
-
-class _ChoicePiece(msgspec.Struct):
-    index: int = 0
-    text: str | None = None
-    finish_reason: str | None = None
-    logprobs: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Chunk(msgspec.Struct):
-    id: str | None = None
-    model: str | None = None
-    created: float | None = None
-    choices: list[_ChoicePiece] | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"")
-    error: msgspec.Raw = msgspec.Raw(b"")
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
 
 
 class CompletionEventReader:
@@ -76,7 +58,7 @@ class CompletionEventReader:
         if data == b"[DONE]":
             return self._finish(out)
         try:
-            chunk = _decode(data)
+            chunk = decode_chunk(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._fail(out, Failed("bad_upstream", "bad_event", "An event of the stream is no chunk."))
         if event == "error" or (chunk.error and chunk.error != NULL):
@@ -100,7 +82,7 @@ class CompletionEventReader:
                     self._end(out)
         return out
 
-    def _grow(self, choice: _ChoicePiece, out: list[ChatDelta]) -> None:
+    def _grow(self, choice: ChoicePiece, out: list[ChatDelta]) -> None:
         index = choice.index
         if index in self._stopped:
             return

@@ -29,6 +29,7 @@ from tidegate.rules.error_object import error_status, error_words
 from tidegate.rules.upstream_fault import upstream_fault
 from tidegate.wire.chat_parts import own_members
 from tidegate.wire.json_object import NULL, WrongShape, is_object, items, members, number, raw_of
+from tidegate.wire.openai_frames import Counted, decode_counted, decode_counted_event
 from tidegate.wire.response_item_writer import call_item, call_seal_item, output_part, reasoning_item
 from tidegate.wire.response_items import RESPONSES, item_parts, optional
 from tidegate.wire.token_usage import input_usage, read_usage
@@ -136,23 +137,10 @@ def stop_of(told: Mapping[str, bytes], parts: list[Part]) -> Stop:
     return "stop"
 
 
-class _Counted(msgspec.Struct):
-    usage: msgspec.Raw = msgspec.Raw(b"")
-    service_tier: str | None = None
-
-
-class _Event(msgspec.Struct):
-    response: _Counted | None = None
-
-
-_counted = msgspec.json.Decoder(_Counted).decode
-_event = msgspec.json.Decoder(_Event).decode
-
-
 def response_usage(body: bytes, renames: Mapping[str, str]) -> Usage | None:
     """The usage of a whole response; the rest is skipped, not built."""
     try:
-        return _usage(_counted(body), renames)
+        return _usage(decode_counted(body), renames)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
@@ -160,13 +148,13 @@ def response_usage(body: bytes, renames: Mapping[str, str]) -> Usage | None:
 def event_usage(data: bytes, renames: Mapping[str, str]) -> Usage | None:
     """The usage in an event that carries a whole response."""
     try:
-        found = _event(data).response
+        found = decode_counted_event(data).response
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return None if found is None else _usage(found, renames)
 
 
-def _usage(found: _Counted, renames: Mapping[str, str]) -> Usage | None:
+def _usage(found: Counted, renames: Mapping[str, str]) -> Usage | None:
     raw = bytes(found.usage)
     if not raw or raw == NULL:
         return None

@@ -6,7 +6,7 @@ An event says its type itself, so the name of the SSE event is not needed; types
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -36,29 +36,12 @@ from tidegate.rules.error_object import error_status, error_words
 from tidegate.rules.response_answer import check_failed, stop_of, tier_of
 from tidegate.rules.upstream_fault import upstream_fault
 from tidegate.wire.json_object import NULL, WrongShape, is_object, members, number
+from tidegate.wire.openai_frames import ResponseEvent, decode_response_event
 from tidegate.wire.response_items import item_parts, optional, read_annotation, read_content
 from tidegate.wire.token_usage import read_usage
 
 MOST_PARTS: Final = 512
-_NOTHING: Final = msgspec.Raw(b"")
 
-
-class _Event(msgspec.Struct):
-    type: str = ""
-    delta: Any = None
-    output_index: int = 0
-    content_index: int = 0
-    summary_index: int = 0
-    item: msgspec.Raw = _NOTHING
-    part: msgspec.Raw = _NOTHING
-    annotation: msgspec.Raw = _NOTHING
-    response: msgspec.Raw = _NOTHING
-    arguments: str | None = None
-    input: str | None = None
-    item_id: str | None = None
-
-
-_decode = msgspec.json.Decoder(_Event).decode
 
 Key = tuple[int, str, int]
 """Output index, kind, index within the item."""
@@ -102,7 +85,7 @@ class ResponseEventReader:
         if self._ended or not data.strip() or data == b"[DONE]":
             return out
         try:
-            told = _decode(data)
+            told = decode_response_event(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._failed(out, Failed("bad_upstream", "bad_event", "An event of the stream is no event."))
         try:
@@ -124,7 +107,7 @@ class ResponseEventReader:
         out.append(END)
         return out
 
-    def _take(self, event: _Event, data: bytes, out: list[ChatDelta]) -> None:
+    def _take(self, event: ResponseEvent, data: bytes, out: list[ChatDelta]) -> None:
         type = event.type
         kind = _DELTAS.get(type)
         if kind is not None:
@@ -150,7 +133,7 @@ class ResponseEventReader:
         elif type == "error" or not type:
             self._refused(data, out)
 
-    def _start(self, event: _Event, out: list[ChatDelta]) -> None:
+    def _start(self, event: ResponseEvent, out: list[ChatDelta]) -> None:
         if self._begun:
             return
         self._begun = True
@@ -177,7 +160,7 @@ class ResponseEventReader:
         out.append(Open(0, at, kind, head))
         return at
 
-    def _place(self, event: _Event, kind: PartKind, where: str, index: int, out: list[ChatDelta]) -> int:
+    def _place(self, event: ResponseEvent, kind: PartKind, where: str, index: int, out: list[ChatDelta]) -> int:
         """The part an event is about, opened if it is new."""
         key = (event.output_index, where, index)
         at = self._open.get(key)
@@ -194,7 +177,7 @@ class ResponseEventReader:
             self._seen.add(event.output_index)
         return at
 
-    def _piece(self, event: _Event, kind: PartKind, out: list[ChatDelta]) -> None:
+    def _piece(self, event: ResponseEvent, kind: PartKind, out: list[ChatDelta]) -> None:
         text = event.delta
         if not isinstance(text, str) or not text:
             return
@@ -212,12 +195,12 @@ class ResponseEventReader:
             at = self._place(event, kind, "content", event.content_index, out)
         out.append(Piece(0, at, text))
 
-    def _added(self, event: _Event, out: list[ChatDelta]) -> None:
+    def _added(self, event: ResponseEvent, out: list[ChatDelta]) -> None:
         kind = optional(members(bytes(event.part)), "type", "part") if event.part else "output_text"
         if kind == "refusal":
             self._place(event, "refusal", "content", event.content_index, out)
 
-    def _item_added(self, event: _Event, out: list[ChatDelta]) -> None:
+    def _item_added(self, event: ResponseEvent, out: list[ChatDelta]) -> None:
         told = members(bytes(event.item), "item")
         kind = optional(told, "type", "item")
         self._ids[event.output_index] = optional(told, "id", "item")
@@ -233,7 +216,7 @@ class ResponseEventReader:
         if at >= 0:
             out.append(Close(0, at))
 
-    def _part_done(self, event: _Event, where: str, out: list[ChatDelta]) -> None:
+    def _part_done(self, event: ResponseEvent, where: str, out: list[ChatDelta]) -> None:
         index = event.summary_index if where == "summary" else event.content_index
         key = (event.output_index, where, index)
         if where == "content" and event.part and event.output_index not in self._seen:
@@ -274,7 +257,7 @@ class ResponseEventReader:
             else:
                 out.append(Close(0, self._new("opaque", part, out)))
 
-    def _item_done(self, event: _Event, out: list[ChatDelta]) -> None:
+    def _item_done(self, event: ResponseEvent, out: list[ChatDelta]) -> None:
         index = event.output_index
         raw = bytes(event.item)
         told = members(raw, "item")
@@ -308,7 +291,7 @@ class ResponseEventReader:
                         out.append(Sign(0, at, part.signature))
                         break
 
-    def _last(self, event: _Event, out: list[ChatDelta]) -> None:
+    def _last(self, event: ResponseEvent, out: list[ChatDelta]) -> None:
         self._start(event, out)
         told = members(bytes(event.response), "response")
         check_failed(told)

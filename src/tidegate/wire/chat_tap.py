@@ -13,6 +13,7 @@ import msgspec
 from tidegate.exchange.chat import Usage
 from tidegate.wire.json_object import NULL, WrongShape, encode, is_object, members, raw_of
 from tidegate.wire.json_splice import replaced, spans, with_member
+from tidegate.wire.openai_frames import decode_counted
 from tidegate.wire.token_usage import dug, read_usage
 
 _NO_RENAMES: Final[dict[str, str]] = {}
@@ -20,14 +21,6 @@ _INCLUDE: Final = b'{"include_usage":true}'
 _QUOTE: Final = 0x22
 _BRACE: Final = 0x7B
 _OBJECT: Final = frozenset({b" {", b"\n{"})
-
-
-class _Frame(msgspec.Struct):
-    usage: msgspec.Raw = msgspec.Raw(b"")
-    service_tier: str | None = None
-
-
-_frame = msgspec.json.Decoder(_Frame).decode
 
 
 def event_usage(event: str, data: bytes, renames: Mapping[str, str]) -> tuple[Usage | None, bool, bool]:
@@ -64,7 +57,7 @@ def shows_content(data: bytes) -> bool:
 
 def _usage(data: bytes, renames: Mapping[str, str]) -> Usage | None:
     try:
-        found = _frame(data)
+        found = decode_counted(data)
         usage = bytes(found.usage)
         if not usage or usage == NULL:
             told = members(data)

@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import pkgutil
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from conversation import House, Side, route, settle, upstream
 
+import tidegate.dialects
 from tidegate.dialects.anthropic_messages import AnthropicMessages
 from tidegate.dialects.openai_chat import OpenaiChat
 from tidegate.exchange.chat import Usage
@@ -39,6 +42,29 @@ from tidegate.strategies.fallback import Config, Fallback
 CHAT = OpenaiChat()
 ANTHROPIC = AnthropicMessages()
 DIALECTS: dict[str, Any] = {"openai_chat": CHAT, "anthropic_messages": ANTHROPIC}
+PATHS = {
+    "openai_chat": "/v1/chat/completions",
+    "openai_responses": "/v1/responses",
+    "anthropic_messages": "/v1/messages",
+    "gemini_generate": "/v1beta/models/{model}:{action}",
+    "bedrock_converse": "/model/{model}/{action}",
+    "cohere_chat": "/v2/chat",
+    "ollama_chat": "/api/chat",
+}
+
+
+def found_dialects() -> dict[str, Any]:
+    found = {}
+    for module in pkgutil.iter_modules(tidegate.dialects.__path__):
+        if module.name in PATHS:
+            name = "".join(word.capitalize() for word in module.name.split("_"))
+            found[module.name] = getattr(importlib.import_module(f"tidegate.dialects.{module.name}"), name)()
+    return found
+
+
+SPOKEN = found_dialects()
+"""Every chat dialect there is, by name."""
+
 PRICE = PriceRow("row", {"input": 1_000_000_000, "output": 2_000_000_000})
 """1,000 n$ a token in, 2,000 out."""
 

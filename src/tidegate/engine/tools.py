@@ -69,6 +69,8 @@ class EngineTools:
         """Set by the engine: sends a mirrored request."""
         self.books: Books | None = None
         """Set by the worker: the ledger and the budgets of model calls. None: nothing is booked."""
+        self.count_tokens: Callable[[str, str], int] = _roughly
+        """Set by the worker: tokens of a text by the named tokenizer, "" for the usual one."""
         self.want_addresses: Callable[[str], None] = _nobody
         """Set by the worker: asks for the addresses of this upstream to be looked up again (S16.7)."""
         self.faults_allowed = False
@@ -194,6 +196,11 @@ class PartTools:
             return reference
         root = (self.data_folder / "root.key").read_bytes()
         return hmac.digest(root, b"cookies", "sha256").hex()
+
+
+def _roughly(text: str, tokenizer: str) -> int:
+    """Where no tokenizer is there yet."""
+    return len(text) // 4
 
 
 def _nobody(upstream: str) -> None:

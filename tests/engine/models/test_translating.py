@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from typing import Any
-
 import pytest
 from conversation import House, Side, settle
-from model_house import DIALECTS, MemoryBooks, model, models, provider, scene, target, unchunked
+from model_house import DIALECTS, PATHS, SPOKEN, MemoryBooks, model, models, provider, scene, target, unchunked
 from msgspec.structs import replace
 
-import tidegate.dialects
 from tidegate.engine.models.frames import decoder_of
 from tidegate.exchange.chat import (
     END,
@@ -33,27 +28,6 @@ from tidegate.ports.dialect import MEDIA_TYPES, Voice
 from tidegate.ports.models import DoorPlan, ProviderPlan
 from tidegate.rules.chat_assembly import Assembler
 
-PATHS = {
-    "openai_chat": "/v1/chat/completions",
-    "openai_responses": "/v1/responses",
-    "anthropic_messages": "/v1/messages",
-    "gemini_generate": "/v1beta/models/{model}:{action}",
-    "bedrock_converse": "/model/{model}/{action}",
-    "cohere_chat": "/v2/chat",
-    "ollama_chat": "/api/chat",
-}
-
-
-def found_dialects() -> dict[str, Any]:
-    found = {}
-    for module in pkgutil.iter_modules(tidegate.dialects.__path__):
-        if module.name in PATHS:
-            name = "".join(word.capitalize() for word in module.name.split("_"))
-            found[module.name] = getattr(importlib.import_module(f"tidegate.dialects.{module.name}"), name)()
-    return found
-
-
-SPOKEN = found_dialects()
 ASKED = ChatRequest("fast", (Message("user", (Text(text="hi"),)),), max_output=50)
 USAGE = Usage(input=10, output=5)
 ANSWER = ChatAnswer("a1", "served", 1, (Choice(0, (Text(text="hello"),)),), USAGE)

@@ -7,6 +7,7 @@ from tidegate.engine.models.answering import PLAIN_WORDS, finished_head, money_f
 from tidegate.engine.models.asking import ModelCall, read_body
 from tidegate.engine.models.catalogue import show_models
 from tidegate.engine.models.choosing import CHAT_KINDS, Candidate, candidates_of, resolve
+from tidegate.engine.models.counting import count_here, counters_of
 from tidegate.engine.models.forms import Form, is_form, read_form
 from tidegate.engine.models.relaying import Outlet, Stream, failed_of
 from tidegate.engine.models.trying import Whole, first_answer
@@ -25,9 +26,12 @@ from tidegate.rules.surfaces import Surface, surface_of
 
 CALLS = frozenset({
     "chat", "completions", "embeddings", "moderations", "rerank", "images", "images_edits", "images_variations",
-    "speech", "transcriptions", "translations", "count_tokens", "compact",
+    "speech", "transcriptions", "translations", "count_tokens", "tokenize", "compact",
 })  # fmt: skip
 """Surfaces whose calls name a model."""
+
+COUNTS = frozenset({"count_tokens", "tokenize"})
+"""Questions about an input's length: free, and answered here if need be."""
 
 
 def present_key(x: Exchange, llm: LlmPlan) -> None:
@@ -77,8 +81,15 @@ async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
     await read_body(call, body)
     resolve(call)
     account = Account(call)
-    account.refuse_if_exhausted()
-    candidates = candidates_of(call, call.runtime.models)
+    if call.surface.kind in COUNTS:
+        account.levels = ()
+        candidates = counters_of(call)
+        if not candidates:
+            count_here(call)
+            return
+    else:
+        account.refuse_if_exhausted()
+        candidates = candidates_of(call, call.runtime.models)
     await account.admit()
     await account.open(candidates)
     await answer(call, account, candidates)

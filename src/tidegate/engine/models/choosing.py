@@ -19,6 +19,10 @@ CHAT_KINDS = frozenset({"chat", "completions"})
 """Surfaces that the neutral conversation connects: a target with another dialect serves them too."""
 
 
+FREE = PriceRow("free", {}, free=True)
+"""What counting costs."""
+
+
 class Candidate:
     """One target that could serve the call.
 
@@ -116,6 +120,8 @@ def candidates_of(call: ModelCall, states: ModelStates) -> list[Candidate]:
             told_price, told_row = call.models.facts.of(provider.name, model)
             price = price or told_price
             row = row if row.features is not None or row.window else told_row
+        if call.surface.kind == "count_tokens":
+            price = FREE
         if price is None:
             why = Fault("price_unknown", "No price is known for the model.", reason="price_unknown")
             call.runtime.log("warning", "price_unknown", provider=provider.name, model=model,

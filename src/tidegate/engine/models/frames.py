@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from tidegate.exchange.fault import NEVER, UPSTREAM, Fault
 from tidegate.ports.dialect import Framing
+from tidegate.wire.aws_event_stream import EventStreamDecoder
 from tidegate.wire.json_array import ArrayDecoder
 from tidegate.wire.ndjson import NdjsonDecoder
 from tidegate.wire.sse import SseDecoder
@@ -43,14 +44,14 @@ def framing_of_answer(content_type: str, own: Framing) -> Framing | None:
 
 
 def decoder_of(framing: Framing) -> Decoder:
-    """A new decoder. Raises ``bad_upstream`` for a framing nobody reads yet."""
+    """A new decoder."""
     if framing == "sse":
         return SseDecoder()
     if framing == "ndjson":
         return NdjsonDecoder()
     if framing == "array":
         return ArrayDecoder()
-    raise Fault("bad_upstream", "The stream's framing is not known.", reason="framing", side=UPSTREAM)
+    return EventStreamDecoder()
 
 
 class Cutter:

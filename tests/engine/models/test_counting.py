@@ -1,0 +1,71 @@
+"""How long an input is (LLM 11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conversation import House, Side, settle
+from model_house import (
+    ANTHROPIC,
+    CHAT,
+    SPOKEN,
+    MemoryBooks,
+    ask,
+    asked_of,
+    body_of,
+    model,
+    models,
+    provider,
+    scene,
+    target,
+    whole,
+)
+
+from tidegate.ports.models import DoorPlan
+
+MESSAGE = {"model": "fast", "messages": [{"role": "user", "content": "x" * 400}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("/v1/messages/count_tokens", MESSAGE, "input_tokens"),
+        ("/v1/responses/input_tokens", {"model": "fast", "input": "x" * 400}, "input_tokens"),
+        ("/v1beta/models/fast:countTokens", {"contents": [{"parts": [{"text": "x" * 400}]}]}, "totalTokens"),
+        (
+            "/v1beta/models/fast:countTokens",
+            {"generateContentRequest": {"contents": [{"parts": [{"text": "x" * 400}]}]}},
+            "totalTokens",
+        ),
+        ("/tokenize", {"model": "fast", "input": "x" * 400}, "count"),
+        ("/tokenize", MESSAGE, "count"),
+    ],
+)
+def test_a_target_that_cannot_count_is_counted_for(path: str, body: Any, name: str) -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        house.tools.count_tokens = lambda text, tokenizer: len(text)
+        client.says(ask(body, path))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 200 ") and b"x-tidegate-tokens: estimated\r\n" in got
+        assert 400 <= body_of(got)[name] <= 420
+        assert house.connected == []
+
+    scene(play, models(model("fast", target(provider(1))), dialects={"openai_chat": CHAT, **SPOKEN}))
+
+
+def test_a_target_that_can_is_asked_and_nobody_pays() -> None:
+    door = DoorPlan("count_tokens", ANTHROPIC, "provider:p1", "/v1/messages/count_tokens")
+    plan = models(model("fast", target(provider(1, ANTHROPIC, doors={"count_tokens": door}), "claude", price=None)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(MESSAGE, "/v1/messages/count_tokens"))
+        await settle()
+        line, _, sent = asked_of(house.upstreams[0])
+        assert line.startswith("POST /v1/messages/count_tokens ") and sent["model"] == "claude"
+        house.upstreams[0].says(whole(200, {"input_tokens": 77}))
+        assert body_of(client.hears()) == {"input_tokens": 77}
+        assert books.records[0].cost == 0
+
+    scene(play, plan)

@@ -190,7 +190,7 @@ $(NEW): ; @:
 endif
 
 new:
-	@case "$(KIND)" in filters|balancers|discoveries|sinks) ;; *) echo "make new filters|balancers|discoveries|sinks NAME"; exit 2;; esac
+	@case "$(KIND)" in filters|balancers|discoveries|sinks|strategies) ;; *) echo "make new filters|balancers|discoveries|sinks|strategies NAME"; exit 2;; esac
 	@echo "$(NAME)" | grep -Eq '^[a-z][a-z0-9_]{0,62}$$' || { echo "a name is lower case, with underscores: make new $(KIND) my_part"; exit 2; }
 	@[ ! -e src/tidegate/$(KIND)/$(NAME).py ] || { echo "src/tidegate/$(KIND)/$(NAME).py is there already"; exit 1; }
 	@mkdir -p tests/$(KIND)

@@ -107,9 +107,9 @@ def test_the_example_is_the_one_of_the_design_in_a_generation_too() -> None:
             "gw.yaml:7: routes[0].mach: is not known here  fix: did you mean match?"]),
         (GOOD.replace("{path: /r}", "{path: /r, exakt: true}"),
          ["gw.yaml:7: routes[0].match.exakt: is not known here  fix: did you mean exact?"]),
-        (GOOD + "models: []\n", ["gw.yaml:9: models: is not available in this version  fix: leave it out"]),
-        (route("    llm: {}\n"), [
-            "gw.yaml:8: routes[0].llm: is not available in this version  fix: leave it out"]),
+        (GOOD + "prompts: []\n", ["gw.yaml:9: prompts: is not available in this version  fix: leave it out"]),
+        (route("    grpc: {}\n"), [
+            "gw.yaml:8: routes[0].grpc: is not available in this version  fix: leave it out"]),
         (GOOD + "workers: -1\n", ["gw.yaml:9: workers: should be greater than or equal to 0"]),
         (GOOD + "workers: many\n", [
             "gw.yaml:9: workers: should be a valid integer, unable to parse string as an integer"]),

@@ -80,3 +80,59 @@ def test_the_test_that_make_new_writes_passes(kind: str) -> None:
     assert tests
     for test in tests:
         test()
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+MODELS = """
+listeners: [{{address: "127.0.0.1:8080"}}]
+data: {data}
+providers:
+  - {{name: mine, use: {provider}, api_key: a-key, price: free}}
+models:
+  - name: fast
+    targets: [{{provider: mine, model: m}}]
+    strategy: {{use: {strategy}}}
+routes:
+  - name: llm
+    match: {{path: /v1}}
+    llm: {{}}
+"""
+
+PROVIDER = '''"""Brand new, as data."""
+
+from tidegate.ports.doors import openai_doors
+from tidegate.ports.provider import Bearer, Preset
+
+
+class BrandNewPart(Preset):
+    title = "Brand new"
+    base_url = "https://api.brand-new.example/v2"
+    auth = Bearer(("BRAND_NEW_KEY",))
+    doors = openai_doors("c")
+'''
+
+
+@pytest.mark.parametrize("kind", ["strategies"], indirect=True)
+def test_a_model_is_tried_in_the_order_of_a_new_strategy(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "tidegate.yaml"
+    file.write_text(MODELS.format(data=tmp_path / "data", provider="openai", strategy=NAME))
+    plan = check(file, {}).built.plan.models
+    assert plan is not None
+    assert type(plan.models["fast"].strategy).__name__ == CLASS
+
+
+def test_a_new_provider_is_one_file_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = importlib.import_module("tidegate.providers")
+    (tmp_path / f"{NAME}.py").write_text(PROVIDER)
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, f"tidegate.providers.{NAME}", raising=False)
+    importlib.invalidate_caches()
+    file = tmp_path / "tidegate.yaml"
+    file.write_text(MODELS.format(data=tmp_path / "data", provider=NAME, strategy="fallback"))
+    plan = check(file, {}).built.plan
+    assert plan.models is not None
+    assert plan.models.providers["mine"].doors["chat"].path == "/chat/completions"
+    (target,) = plan.upstreams["provider:mine"].targets
+    assert (target.scheme, target.host, target.port, target.base_path) == (
+        "https", "api.brand-new.example", 443, "/v2")  # fmt: skip

@@ -19,16 +19,15 @@ import msgspec
 
 from tidegate.assembly import config as c
 from tidegate.assembly import config_words as w
-from tidegate.assembly.config_models import Ledger, Llm
+from tidegate.assembly.chains import Chains, Made, body_limit_of
+from tidegate.assembly.config_models import Ledger
 from tidegate.assembly.facts import FactTable
 from tidegate.assembly.generation import Generation, split
-from tidegate.assembly.models import BuiltModels, ModelWork
+from tidegate.assembly.models import MODEL_TIMES, BuiltModels, ModelWork, llm_plan, model_times
 from tidegate.assembly.parts import PartError, PartErrors, Shelf
 from tidegate.assembly.problems import FieldPath
 from tidegate.assembly.read import BadReference, resolve_tree
 from tidegate.exchange.head import Answer, Fields
-from tidegate.ports.filter import HOOKS
-from tidegate.ports.models import LlmPlan
 from tidegate.ports.plan import (
     ArmPlan,
     BatchPlan,
@@ -39,8 +38,6 @@ from tidegate.ports.plan import (
     FallbackPlan,
     HealthPlan,
     HedgePlan,
-    Hook,
-    HookPlan,
     LimitsPlan,
     ListenerPlan,
     ListenerTlsPlan,
@@ -65,13 +62,6 @@ from tidegate.rules.traffic_split import Splitter
 
 SLICE: Final = 0.004
 """Seconds of work between two yields of :meth:`Builder.steps`: under 5 ms with the item that is under way."""
-BODY_LIMIT: Final = 10 << 20
-"""Bytes of a request body on a route without a ``body_limit`` filter (S3.3)."""
-FIRST: Final = 120.0
-"""Seconds to first content, and ``IDLE`` between two events, where nobody says anything else (LLM 17)."""
-IDLE: Final = 60.0
-MODEL_TIMES: Final = TimeoutsPlan(request=600.0, idle=IDLE)
-"""Times of a route to models that sets none: what official SDKs wait (LLM 17)."""
 TLS_FILE: Final = re.compile(rb'"(?:ca|cert|key)":"[^"]').search
 """Finds upstreams that may name a file of their TLS side: such a file can change while the bytes here do not."""
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"})
@@ -94,17 +84,6 @@ class BuildError(ValueError):
         super().__init__(message)
         self.path: FieldPath = path
         self.fix: str = fix
-
-
-class Made:
-    """A part that stands in a Plan, with the bytes that made it."""
-
-    __slots__ = ("key", "part", "use")
-
-    def __init__(self, use: str, key: bytes, part: Any) -> None:
-        self.use = use
-        self.key = key
-        self.part = part
 
 
 class Built:
@@ -217,11 +196,11 @@ class Builder:
 
         models = work.models_work(self._environment, msgspec.json.decode(items.facts, type=FactTable))
         if models is not None:
-            for _ in work.model_items(models, self._about):
+            for _ in models.items(gateway, self._about):
                 if clock() - begun > SLICE:
                     yield
                     begun = clock()
-            models.finish(gateway.tenants, items.consumers)
+            work.take_models(models, gateway, items.consumers)
 
         for index, raw in enumerate(items.routes):
             with self._about(("routes", index)):
@@ -229,7 +208,7 @@ class Builder:
                 route: c.Route | None = None
                 if b'"timeouts":{' in key or b'"llm":{' in key:
                     route = c.Route.model_validate_json(key)
-                    key += repr((work.inherited(route), work.model_times(route.timeouts))).encode()
+                    key += repr((work.inherited(route), work.model_times(route))).encode()
                 known = work.old_routes.get(key)
                 if known is None:
                     known = work.route(route or c.Route.model_validate_json(key), index)
@@ -264,9 +243,9 @@ class Builder:
                 work.upstreams[upstream.name] = work.built.upstreams[b"%d" % index] = work.upstream(upstream)
         models = work.models_work(self._environment, facts or FactTable())
         if models is not None:
-            for _ in work.model_items(models, self._about):
+            for _ in models.items(config, self._about):
                 pass
-            models.finish(config.tenants, b"")
+            work.take_models(models, config, b"")
         for index, route in enumerate(config.routes):
             known: tuple[RoutePlan, RouteEntry] | None = None
             with self._about(("routes", index)):
@@ -348,13 +327,11 @@ class _Work:
         self.built.surroundings = (gateway.name, folder, self._cleartext)
         if previous is None or previous.surroundings != self.built.surroundings:
             previous = Built()
-        self._standing = list(standing)
+        self._chains = Chains(standing, once)
         self._previous = previous
         self.old_upstreams = previous.upstreams
         self.old_routes = previous.routes
         self._once: dict[tuple[str, bytes], Made] | None = {} if once else None
-        self._shapes: dict[type, tuple[bool, tuple[str, ...]]] = {}
-        self._chains: dict[tuple[Made, ...], dict[str, Any]] = {}
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -472,48 +449,19 @@ class _Work:
         self.built.models = work.built
         return work
 
-    def model_items(
-        self, work: ModelWork, about: Callable[[FieldPath], AbstractContextManager[None]]
-    ) -> Generator[None, None, None]:
-        """Build every provider and model, stopping after each."""
-        for index, provider in enumerate(self._gateway.providers):
-            with about(("providers", index)):
-                work.provider(provider)
-            yield
+    def take_models(self, work: ModelWork, gateway: c.Gateway, consumers: bytes) -> None:
+        """Put what *work* has built into the Plan."""
+        work.finish(gateway.tenants, consumers)
         for upstream in work.upstreams:
             self.upstreams[upstream.name] = upstream
-        for index, model in enumerate(self._gateway.models):
-            with about(("models", index)):
-                work.model(model)
-            yield
+
+    def model_times(self, item: c.Route) -> tuple[float, float]:
+        """Seconds to first content and between two events on the route *item* to models."""
+        times = item.timeouts or c.RouteTimeouts()
+        return model_times(self._gateway.providers, times.first, times.idle)
 
     def _provider_balancer(self, name: str) -> Any:
         return self._make("balancers", w.Part(use="power_of_two"), f"upstream/{name}", None).part
-
-    def model_times(self, own: c.RouteTimeouts | None) -> tuple[float, float]:
-        """Seconds to first content and between events, of a route to models: its own, else the longest that a provider
-        allows, for the shorter one holds."""
-        providers = self._gateway.providers
-        first = own.first if own is not None else None
-        idle = own.idle if own is not None else None
-        return (
-            first or max([p.timeouts.first for p in providers], default=FIRST),
-            idle or max([p.timeouts.idle for p in providers], default=IDLE),
-        )
-
-    def _llm_plan(self, item: Llm, times: c.RouteTimeouts | None, made: list[Made]) -> LlmPlan:
-        """A filter ``body_limit`` of the route bounds JSON and multipart alike."""
-        most = _body_limit(made)
-        first, idle = self.model_times(times)
-        return LlmPlan(
-            raw=item.raw or "",
-            provider=item.provider or "",
-            body=item.body if most is None else min(item.body, most),
-            multipart=item.multipart if most is None else min(item.multipart, most),
-            first=first,
-            idle=idle,
-            **_fields(item, "raw", "provider", "body", "multipart"),
-        )
 
     # -- routes --------------------------------------------------------------------------------------------------------
 
@@ -558,9 +506,10 @@ class _Work:
             self.built.filters[scope] = found
             made.append(found)
         times = item.timeouts
-        chain = self._chain(tuple(made))
-        llm = None if item.llm is None else self._llm_plan(item.llm, item.timeouts, made)
-        if llm is not None:
+        chain = self._chains.of(tuple(made))
+        llm = None
+        if item.llm is not None:
+            llm = llm_plan(item.llm, self.model_times(item), body_limit_of(made))
             chain = {**chain, "body_limit": max(llm.body, llm.multipart)}
         return RoutePlan(
             name=item.name,
@@ -599,73 +548,6 @@ class _Work:
         )
         arms = tuple(ArmPlan(arm.upstream, arm.weight, tuple(arm.header.items())) for arm in item.arms)
         return SplitPlan(arms, item.by, route, item.force or "", splitter.pick)
-
-    def _chain(self, made: tuple[Made, ...]) -> dict[str, Any]:
-        """The fields of ``RoutePlan`` that follow from its filters. In a proof most routes share theirs."""
-        chain = self._chains.get(made)
-        if chain is None:
-            limit = _body_limit(made)
-            chain = {
-                "filters": tuple([m.use for m in made]),
-                "open": not any(getattr(m.part, "stage", "other") == "auth" for m in made),
-                "body_limit": BODY_LIMIT if limit is None else limit,
-                **self._hooks_of([*self._standing, *made]),
-            }
-            if self._once is not None:
-                self._chains[made] = chain
-        return chain
-
-    def _hooks_of(self, made: list[Made]) -> dict[str, Any]:
-        """The hook tuples of ``RoutePlan``: requests in the order written, answers in reverse."""
-        if not made:
-            return {}
-        request_head: list[HookPlan] = []
-        request_body: list[HookPlan] = []
-        wants_request_body: list[Hook | None] = []
-        attempt: list[Hook] = []
-        response_head: list[Hook] = []
-        response_chunk: list[tuple[Hook, Hook | None]] = []
-        response_body: list[tuple[HookPlan, Hook | None]] = []
-        done: list[Hook] = []
-        for m in made:
-            part = m.part
-            task, names = self._shape(type(part))
-            for name in names:
-                call = getattr(part, name)
-                hook = HookPlan(call, m.use, task)
-                if name == "on_request_head":
-                    request_head.append(hook)
-                elif name == "on_request_body":
-                    request_body.append(hook)
-                    wants_request_body.append(getattr(part, "wants_request_body", None))
-                elif name == "on_attempt":
-                    attempt.append(call)
-                elif name == "on_response_head":
-                    response_head.append(call)
-                elif name == "on_response_chunk":
-                    response_chunk.append((call, getattr(part, "wants_chunks", None)))
-                elif name == "on_response_body":
-                    response_body.append((hook, getattr(part, "wants_body", None)))
-                else:
-                    done.append(call)
-        return {
-            "on_request_head": tuple(request_head),
-            "on_request_body": tuple(request_body),
-            "wants_request_body": tuple(wants_request_body),
-            "on_attempt": tuple(attempt),
-            "on_response_head": tuple(reversed(response_head)),
-            "on_response_chunk": tuple(reversed(response_chunk)),
-            "on_response_body": tuple(reversed(response_body)),
-            "on_done": tuple(done),
-        }
-
-    def _shape(self, part: type) -> tuple[bool, tuple[str, ...]]:
-        """Whether what the hooks of the class *part* wait for runs in a Task of its own, and which hooks it defines."""
-        shape = self._shapes.get(part)
-        if shape is None:
-            names = tuple(name for name in HOOKS if hasattr(part, name))
-            shape = self._shapes[part] = (not getattr(part, "stepped", False), names)
-        return shape
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 
@@ -731,12 +613,6 @@ class _Work:
             h2c=item.h2c,
             merge_slashes=item.slashes == "merge",
         )  # fmt: skip
-
-
-def _body_limit(made: Iterable[Made]) -> int | None:
-    """What the last filter that bounds bodies allows."""
-    limits = [limit for m in made if isinstance(limit := getattr(m.part, "body_limit", None), int)]
-    return limits[-1] if limits else None
 
 
 def _fields(model: w.Section, *without: str) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import msgspec
 from pydantic import ValidationError
 
 from tidegate.assembly import generation
-from tidegate.assembly.build import Builder, BuildError, Built, Made, collector_paused
+from tidegate.assembly.build import Builder, BuildError, Built, collector_paused
+from tidegate.assembly.chains import Made
 from tidegate.assembly.config import LATER, Gateway, Upstream
 from tidegate.assembly.config_words import Address, Part, split_address, split_url
 from tidegate.assembly.facts import FactTable

@@ -272,6 +272,19 @@ class PipelineStep(Section):
     """The step whose output is the answer when ``stop_if`` holds; unset: this one."""
 
 
+class PipelineRule(Section):
+    """Everything that is given must hold."""
+
+    task: str = ""
+    """The wish ``tidegate-task``."""
+    contains: str = ""
+    """Text in the last user turn, in any case."""
+    longer: Annotated[int, Field(ge=0)] = 0
+    """More characters than this in the last user turn."""
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    """The model then."""
+
+
 class PipelineRoute(Section):
     """Choice of a model by what is asked."""
 
@@ -285,19 +298,6 @@ class PipelineRoute(Section):
     """Rules, the first that holds."""
     default: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     """The model when nothing fits, or the classifier takes over 300 ms."""
-
-
-class PipelineRule(Section):
-    """Everything that is given must hold."""
-
-    task: str = ""
-    """The wish ``tidegate-task``."""
-    contains: str = ""
-    """Text in the last user turn, in any case."""
-    longer: Annotated[int, Field(ge=0)] = 0
-    """More characters than this in the last user turn."""
-    model: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    """The model then."""
 
 
 class PipelineMap(Section):
@@ -428,6 +428,13 @@ class Tenant(Section):
     """Its teams."""
 
 
+class LedgerAuthority(Section):
+    """Who lends budgets to workers."""
+
+    use: Literal["local"] = "local"
+    """``local``: the control process of this machine."""
+
+
 class Ledger(Section):
     """Where costs are written down (LLM 10.1)."""
 
@@ -435,7 +442,7 @@ class Ledger(Section):
     """``process``: a killed process loses nothing; ``full``: nor does a machine that loses power."""
     keep: Annotated[Duration, Field(ge=3600)] = 90 * 86_400.0
     """How long lines stay on disk after everybody has read them."""
-    authority: Part = Part(use="local")
+    authority: LedgerAuthority = LedgerAuthority()
     """Who lends budgets to workers."""
 
 
@@ -466,6 +473,3 @@ class Llm(Section):
     """Largest JSON body."""
     multipart: Annotated[Size, Field(ge=1024, le=8 << 30)] = 512 << 20
     """Largest multipart body; it streams through and is never held whole."""
-
-
-PipelineRoute.model_rebuild()

@@ -60,9 +60,6 @@ def check_models(found: Findings, config: Gateway, environment: Mapping[str, str
     _tenants(found, config)
     _consumers(found, config, names)
     _routes(found, config, names)
-    if config.ledger.authority.use != "local":
-        found.bad(("ledger", "authority", "use"), f"there is no authority called {config.ledger.authority.use}",
-                  "known here: local")  # fmt: skip
 
 
 class _Names:

@@ -8,10 +8,11 @@ the build before: dialects, strategies with what they remember, upstreams by the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -20,12 +21,14 @@ from tidegate.assembly import parts, providers
 from tidegate.assembly.facts import Facts, FactTable
 from tidegate.assembly.model_callers import ModelCallers, Policies, levels, shared
 from tidegate.assembly.parts import PartError, Shelf
+from tidegate.assembly.problems import FieldPath
 from tidegate.ports.authority import Limits
 from tidegate.ports.balancer import Balancer
 from tidegate.ports.dialect import Dialect, Voice
 from tidegate.ports.models import (
     CatalogueRow,
     ClampPlan,
+    LlmPlan,
     ModelPlan,
     ModelsPlan,
     ModelTargetPlan,
@@ -34,10 +37,15 @@ from tidegate.ports.models import (
     ProviderPlan,
     StepPlan,
 )
-from tidegate.ports.plan import UpstreamPlan
+from tidegate.ports.plan import TimeoutsPlan, UpstreamPlan
 from tidegate.ports.provider import Preset
 from tidegate.ports.strategy import Strategy
 
+FIRST: Final = 120.0
+"""Seconds to first content, and ``IDLE`` between two events, where nobody says anything else (LLM 17)."""
+IDLE: Final = 60.0
+MODEL_TIMES: Final = TimeoutsPlan(request=600.0, idle=IDLE)
+"""Times of a route to models that sets none: what official SDKs wait (LLM 17)."""
 LEAST_OUTPUT: Final = 4096
 """Output tokens asked for where a dialect must name some and nothing is known of the model."""
 PLACE: Final = re.compile(r"\{\{\s*([a-z0-9][a-z0-9._-]*)\.text\s*\}\}")
@@ -52,6 +60,15 @@ def dialects() -> dict[str, Dialect]:
     for name in parts.known("dialects"):
         found[name] = parts.load_class("dialects", name)()
     return found
+
+
+class Config(Protocol):
+    """What of the whole config is built here."""
+
+    @property
+    def providers(self) -> tuple[m.Provider, ...]: ...
+    @property
+    def models(self) -> tuple[m.Model, ...]: ...
 
 
 class BuiltModels:
@@ -83,6 +100,19 @@ class ModelWork:
         self._previous = previous
         self._dialects = dialects()
         self._items: dict[str, tuple[m.Provider, type[Preset]]] = {}
+
+    def items(
+        self, config: Config, about: Callable[[FieldPath], AbstractContextManager[None]]
+    ) -> Generator[None, None, None]:
+        """Build every provider and model, stopping after each; *about* hears of what goes wrong."""
+        for index, provider in enumerate(config.providers):
+            with about(("providers", index)):
+                self.provider(provider)
+            yield
+        for index, model in enumerate(config.models):
+            with about(("models", index)):
+                self.model(model)
+            yield
 
     # -- providers -----------------------------------------------------------------------------------------------------
 
@@ -264,6 +294,40 @@ def voices(provider: ProviderPlan, preset: type[Preset], model: str, version: st
             id_size=preset.id_size,
         )  # fmt: skip
     return found
+
+
+# -- routes ------------------------------------------------------------------------------------------------------------
+
+
+def model_times(
+    found: tuple[m.Provider, ...], first: float | None, idle: float | None
+) -> tuple[float, float]:  # fmt: skip
+    """Seconds to first content and between two events of a route to models: its own, else the longest that a provider
+    allows; a call is bound by the shorter one of route and provider."""
+    return (
+        first or max([provider.timeouts.first for provider in found], default=FIRST),
+        idle or max([provider.timeouts.idle for provider in found], default=IDLE),
+    )
+
+
+def llm_plan(item: m.Llm, times: tuple[float, float], most: int | None) -> LlmPlan:
+    """A route's ``llm:``. *most*: what a filter ``body_limit`` allows, JSON and multipart alike."""
+    return LlmPlan(
+        raw=item.raw or "",
+        direct=item.direct,
+        provider=item.provider or "",
+        loss=item.loss,
+        expose=item.expose,
+        hold=item.hold,
+        query_key=item.query_key,
+        fetch_media=item.fetch_media,
+        emulate=item.emulate,
+        bill=item.bill,
+        body=item.body if most is None else min(item.body, most),
+        multipart=item.multipart if most is None else min(item.multipart, most),
+        first=times[0],
+        idle=times[1],
+    )
 
 
 # -- pipelines ---------------------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ KINDS: Final = {
     "filters": "filter", "balancers": "balancer", "discoveries": "discovery", "sinks": "sink", "strategies": "strategy",
 }  # fmt: skip
 """Kind (folder, entry point group) → what one is called."""
+TOOLLESS: Final = frozenset({"strategies"})
+"""Kinds that decide from values alone: their class is made from its ``Config`` and nothing else."""
 BARE: Final = {"providers": "provider", "dialects": "dialect"}
 """The same of kinds that have no settings of their own: a file is one class, no more."""
 REMEMBERED: Final = 100_000
@@ -172,12 +174,11 @@ class Shelf:
         return config
 
     def make(self, kind: str, use: str, settings: dict[str, Any], tools: Any, key: bytes = b"") -> Any:
-        """One part; without *tools* for a kind that decides from values alone. ``PartError`` or ``PartErrors``; what
-        the part's constructor refuses is a ``PartError`` too."""
+        """One part. ``PartError`` or ``PartErrors``; what the part's constructor refuses is a ``PartError`` too."""
         config = self.config(kind, use, settings, key)
         part = self.load(kind, use).part
         try:
-            return part(config) if tools is None else part(config, tools)
+            return part(config) if kind in TOOLLESS else part(config, tools)
         except ValueError as error:
             raise PartError(str(error)) from None
 

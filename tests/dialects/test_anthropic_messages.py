@@ -860,11 +860,9 @@ def mutated(value: Any, chance: Random) -> Any:
 @pytest.mark.parametrize("at", range(200))
 def test_bodies_of_wrong_shapes_are_read_or_refused_but_never_break_us(at: int) -> None:
     chance = Random(at)
+    body = {"model": "m", "max_tokens": 9, **BOTH_WAYS[at % len(BOTH_WAYS)][1]}
     with suppress(Fault):
-        request = DIALECT.read_request(
-            json.dumps(mutated({"model": "m", "max_tokens": 9, **BOTH_WAYS[at % len(BOTH_WAYS)][1]}, chance)).encode(),
-            Hints(),
-        )
+        request = DIALECT.read_request(json.dumps(mutated(body, chance)).encode(), Hints())
         DIALECT.read_request(DIALECT.write_request(request, VOICE).body, Hints())
     raw = json.dumps(mutated(json.loads(answer_body(CONTENT, "tool_use")), chance)).encode()
     DIALECT.usage_of_answer(raw, VOICE)

@@ -47,6 +47,7 @@ from tidegate.rules.generate_events import (
     with_citations,
     with_searches,
 )
+from tidegate.rules.generate_faults import fault_body, fault_of, read_refusal
 from tidegate.rules.generate_parts import (
     NAME,
     PartReader,
@@ -61,7 +62,6 @@ from tidegate.rules.schema_subset import from_subset, to_subset
 from tidegate.rules.thinking_budget import budget_of, effort_of
 from tidegate.rules.tool_names import name_aliases
 from tidegate.rules.turns import alternating, leading_system
-from tidegate.rules.upstream_fault import upstream_fault
 from tidegate.wire.json_object import (
     NULL,
     WrongShape,
@@ -69,7 +69,6 @@ from tidegate.wire.json_object import (
     encode,
     flag,
     integer,
-    is_array,
     is_object,
     is_string,
     items,
@@ -87,12 +86,6 @@ _EFFORTS: Final = {
 }  # fmt: skip
 _TIERS: Final = {"standard": "standard", "default": "standard", "flex": "flex", "priority": "priority"}
 _NESTED: Final = ("generationConfig", "toolConfig")
-_STATES: Final = {
-    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
-    409: "ABORTED", 413: "INVALID_ARGUMENT", 429: "RESOURCE_EXHAUSTED", 499: "CANCELLED", 500: "INTERNAL",
-    501: "UNIMPLEMENTED", 502: "UNAVAILABLE", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED", 408: "DEADLINE_EXCEEDED",
-}  # fmt: skip
-_RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
 _CLEARED: Final = {
     "systemInstruction": "system", "toolConfig": "tool_choice", "serviceTier": "tier", "labels": "metadata",
     "store": "state", "contents": "messages", "generationConfig": "sampling",
@@ -145,7 +138,7 @@ class GeminiGenerate:
 
     def write_fault(self, fault: Fault, request_id: str) -> Written:
         status = fault.status
-        return Written(_error_body(status, fault.code, fault.detail, fault.retry_after), status=status)
+        return Written(fault_body(status, fault.code, fault.detail, fault.retry_after), status=status)
 
     # as the provider speaks it
 
@@ -156,17 +149,17 @@ class GeminiGenerate:
         try:
             found = camel_members(body, "")
             if "error" in found:
-                raise _fault_of(found["error"])
+                raise fault_of(found["error"])
             return _read_answer(found, voice, aliases)
         except (WrongShape, UnicodeDecodeError):
             raise Fault("bad_upstream", "The provider's answer is not in its own words.", reason="protocol",
                         side=UPSTREAM, retry=IF_IDEMPOTENT) from None  # fmt: skip
 
     def events_reader(self, voice: Voice, aliases: dict[str, str]) -> EventReader:
-        return GenerateEventReader(voice.vendor, aliases, voice.usage, _fault_of)
+        return GenerateEventReader(voice.vendor, aliases, voice.usage, fault_of)
 
     def read_fault(self, status: int, fields: dict[str, str], body: bytes, now: float) -> Fault:
-        return _fault(_error_of(body), status, fields, now)
+        return read_refusal(status, fields, body, now)
 
     # passing bytes through
 
@@ -195,73 +188,9 @@ def _searches_of(body: bytes) -> int:
     return sum([searches(camel_members(raw, "candidates")) for raw in items(candidates)])
 
 
-# -- faults ------------------------------------------------------------------------------------------------------------
-
-
-def _error_of(body: bytes) -> dict[str, bytes]:
-    """The ``error`` object of a refusal; streams wrap theirs in an array."""
-    try:
-        if is_array(body.lstrip()):
-            whole = items(body)
-            body = whole[0] if whole else b"{}"
-        return members(members(body).get("error", b"{}"))
-    except WrongShape:
-        return {}
-
-
-def _fault_of(raw: bytes) -> Fault:
-    """The fault of an ``error`` object inside an answer."""
-    try:
-        error = members(raw)
-    except WrongShape:
-        error = {}
-    return _fault(error, count(error.get("code")) or 500, {}, 0.0)
-
-
-def _fault(error: dict[str, bytes], status: int, fields: dict[str, str], now: float) -> Fault:
-    words = [_text(error.get("status"))]
-    delay = 0.0
-    details = error.get("details", b"")
-    try:
-        for raw in items(details) if is_array(details) else []:
-            detail = members(raw) if is_object(raw) else {}
-            words.append(_text(detail.get("reason")))
-            delay = delay or _seconds(_text(detail.get("retryDelay")))
-    except WrongShape:
-        pass
-    told = " ".join([word for word in words if word]).lower()
-    if "api_key_invalid" in told or "api_key_service_blocked" in told:
-        status = 401
-    return upstream_fault(status, told, _text(error.get("message")), fields, now, delay)
-
-
-def _text(value: bytes | None) -> str:
-    try:
-        return string(value) if value is not None and is_string(value) else ""
-    except WrongShape:
-        return ""
-
-
-def _seconds(text: str) -> float:
-    """``34.07s`` as 34.07; 0.0 for anything else."""
-    whole, point, rest = text.removesuffix("s").partition(".")
-    if not text.endswith("s") or not whole.isdecimal() or len(text) > 24 or (point and not rest.isdecimal()):
-        return 0.0
-    return float(f"{whole}.{rest or 0}")
-
-
-def _error_body(status: int, code: str, detail: str, retry_after: float) -> bytes:
-    details: list[dict[str, str]] = []
-    if retry_after > 0:
-        details.append({"@type": _RETRY_INFO, "retryDelay": f"{retry_after:g}s"})
-    state = _STATES.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
-    error = {"code": status, "message": detail or CODES[code].title, "status": state, "details": details}
-    return encode({"error": error})
-
-
 def _failed_body(failed: Failed) -> bytes:
     code = failed.code if failed.code in CODES else "bad_upstream"
-    return _error_body(CODES[code].status, code, failed.detail, failed.retry_after)
+    return fault_body(CODES[code].status, code, failed.detail, failed.retry_after)
 
 
 # -- reading a request -------------------------------------------------------------------------------------------------

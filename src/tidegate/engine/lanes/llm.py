@@ -9,6 +9,7 @@ from tidegate.engine.models.catalogue import show_models
 from tidegate.engine.models.choosing import CHAT_KINDS, Candidate, candidates_of, resolve
 from tidegate.engine.models.counting import count_here, counters_of
 from tidegate.engine.models.forms import Form, is_form, read_form
+from tidegate.engine.models.owning import OWNED, prepare
 from tidegate.engine.models.relaying import Outlet, Stream, failed_of
 from tidegate.engine.models.trying import Whole, first_answer
 from tidegate.engine.request_body import RequestBody
@@ -22,7 +23,7 @@ from tidegate.ports.plan import RoutePlan
 from tidegate.rules.client_key import client_key, without_key
 from tidegate.rules.credentials import token_of
 from tidegate.rules.pricing import dollars
-from tidegate.rules.surfaces import Surface, surface_of
+from tidegate.rules.surfaces import Surface, dialect_of, surface_of
 
 CALLS = frozenset({
     "chat", "completions", "embeddings", "moderations", "rerank", "images", "images_edits", "images_variations",
@@ -51,9 +52,16 @@ async def serve(
 ) -> None:  # fmt: skip
     """Serve *x* from a model. Raises the Fault that is to be told to the client, while nothing has been told yet."""
     assert route.llm is not None
+    if route.llm.raw:
+        surface = Surface("raw", dialect_of(x.path, x.head.index))
+        await serve_owned(call_of(runtime, client, route, x, surface), body)
+        return
     surface = surface_of(x.method, x.path, x.head.index)
     if surface.kind == "models":
         show_models(runtime, client, route, x, surface)
+        return
+    if surface.kind in OWNED:
+        await serve_owned(call_of(runtime, client, route, x, surface), body)
         return
     if surface.kind not in CALLS:
         raise Fault("not_found", "This surface is not served yet.", side=CLIENT)
@@ -108,6 +116,16 @@ async def serve_form(call: ModelCall, form: Form) -> None:
         await answer(call, account, candidates)
     finally:
         form.close()
+
+
+async def serve_owned(call: ModelCall, body: RequestBody | None) -> None:
+    """One call that belongs to a provider."""
+    candidate = await prepare(call, body)
+    account = Account(call)
+    account.refuse_if_exhausted()
+    await account.admit()
+    await account.open([candidate])
+    await answer(call, account, [candidate])
 
 
 async def answer(call: ModelCall, account: Account, candidates: list[Candidate]) -> None:
@@ -182,7 +200,7 @@ async def tell_whole(call: ModelCall, account: Account, whole: Whole, outlet: Ou
         return
     fields = [("content-type", whole.content_type), *target_fields(call, whole.reached)]
     fields += money_fields(call, account.cost, whole.usage)
-    call.client.send_whole(call.x, finished_head(call, 200, fields, len(whole.body)), whole.body)
+    call.client.send_whole(call.x, finished_head(call, whole.reached.head.status, fields, len(whole.body)), whole.body)
 
 
 def told_late(call: ModelCall, outlet: Outlet, fault: Fault) -> None:

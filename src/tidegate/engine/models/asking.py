@@ -78,6 +78,8 @@ class ModelCall:
         self.stream = bool(surface.stream)
         self.plain = surface.kind in PLAIN
         """The answer is bytes that nobody here reads."""
+        self.query = ""
+        """Parameters of the client that travel on."""
         self.form: RequestBody | None = None
         """The body, where it streams through and is never held whole."""
         self.losses: tuple[str, ...] = ()
@@ -108,6 +110,11 @@ class ModelCall:
             needs = self._needs = needs_of(self.request)
         return needs
 
+    def reread(self, body: bytes) -> None:
+        """The body has been rewritten."""
+        self.body = body
+        self._request = None
+
     def bare_request(self) -> ChatRequest:
         """The request as far as it is known without reading it: for writers that only frame."""
         if self._request is not None:
@@ -131,8 +138,8 @@ def caller_of(plan: ModelsPlan, x: Exchange) -> CallerPlan:
     return found if found is not None else CallerPlan(identity.consumer, identity.tenant)
 
 
-async def read_body(call: ModelCall, body: RequestBody | None) -> None:
-    """Take the client's JSON through the strict gate (S3.5) and read what every surface has at its top level."""
+async def read_json(call: ModelCall, body: RequestBody | None) -> None:
+    """Take the client's JSON through the strict gate (S3.5)."""
     x = call.x
     limit = call.llm.body
     whole = x.body
@@ -154,6 +161,12 @@ async def read_body(call: ModelCall, body: RequestBody | None) -> None:
         raise Fault("invalid_request", "The body must be an object.", side=CLIENT)
     call.body = whole
     call.members = members
+
+
+async def read_body(call: ModelCall, body: RequestBody | None) -> None:
+    """The client's JSON, and what every surface has at its top level."""
+    await read_json(call, body)
+    members = call.members
     if not call.surface.model:
         model = members.get("model")
         if not isinstance(model, str) or not 0 < len(model) <= MODEL_NAME or not model.isprintable():

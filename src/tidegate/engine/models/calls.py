@@ -98,7 +98,7 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
     door = candidate.door
     dialect = door.dialect
     voice = candidate.voice
-    fields: dict[str, str] = {"content-type": "application/json"}
+    fields: dict[str, str] = {"content-type": "application/json"} if call.body else {}
     fields["accept"] = "text/event-stream" if call.stream and call.surface.kind in ("chat", "completions") else "*/*"
     fields["accept-encoding"] = "identity"
     fields["user-agent"] = "tidegate"
@@ -137,6 +137,8 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
     signed = sign(words.credential)
     for name, value in signed.fields:
         fields[name] = value
+    if call.query:
+        words.query += "&" + call.query if words.query else call.query
     for name, value in door.query + signed.query:
         words.query += f"&{name}={value}" if words.query else f"{name}={value}"
     x = call.x
@@ -159,12 +161,12 @@ def refuses_loss(call: ModelCall) -> bool:
     )  # fmt: skip
 
 
-async def call_target(call: ModelCall, candidate: Candidate, states: ModelStates, method: str = "POST") -> Reached:
+async def call_target(call: ModelCall, candidate: Candidate, states: ModelStates) -> Reached:
     """Send the call to *candidate* and wait for a head that is no refusal. Raises a Fault of LLM 5.11 otherwise."""
     runtime = call.runtime
     now = runtime.clock()
     words = words_for(call, candidate, states, now)
-    reached = await send(call, candidate, words, method)
+    reached = await send(call, candidate, words, call.x.method)
     reached.credential = words.credential
     reached.losses = words.losses
     reached.aliases = words.aliases

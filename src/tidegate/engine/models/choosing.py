@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.signing import credential_model_key, pick_credential
 from tidegate.engine.models.standing import Figures, ModelStates
@@ -11,6 +14,7 @@ from tidegate.ports.models import CatalogueRow, DoorPlan, ModelPlan, ModelTarget
 from tidegate.ports.strategy import Ask, Standing
 from tidegate.rules.capability import lacking
 from tidegate.rules.model_access import allowed, longest, matches, within
+from tidegate.rules.owner_ids import owners_in, tag_of, untagged
 
 SOON = 1.0
 """When all rest, the one that is back within so many seconds is waited for."""
@@ -133,7 +137,24 @@ def candidates_of(call: ModelCall, states: ModelStates) -> list[Candidate]:
         found = capable(call, found)
     if not found:
         raise why
+    tags = owners_in(call.body)
+    if tags:
+        found = [c for c in found if tags == {tag_of(c.target.provider.name)}]
+        if not found:
+            raise Fault("invalid_request", "The files of the call belong to another provider.", reason="file_owner",
+                        side=CLIENT)  # fmt: skip
+        call.reread(untagged(call.body))
+    if call.surface.dialect == "openai_responses" and is_stateful(call.members):
+        found = [c for c in found if c.passes][:1]  # nobody else knows the id
+        if not found:
+            raise Fault("invalid_request", "No target of the model keeps responses.", reason="no_capable_target",
+                        side=CLIENT)  # fmt: skip
     return found
+
+
+def is_stateful(members: dict[str, Any]) -> bool:
+    """The call builds on something its provider keeps (LLM 7)."""
+    return bool(members.get("previous_response_id") or members.get("conversation") or members.get("background"))
 
 
 def door_of(call: ModelCall, target: ModelTargetPlan) -> tuple[DoorPlan | None, bool]:
@@ -146,6 +167,11 @@ def door_of(call: ModelCall, target: ModelTargetPlan) -> tuple[DoorPlan | None, 
             if door.dialect is not None and door.dialect.name == call.dialect.name:
                 return door, untouched and not call.clamped
         return (provider.chat_doors[0], False) if provider.chat_doors else (None, False)
+    if kind == "compact":
+        for door in provider.chat_doors:
+            if door.dialect is not None and door.dialect.name == call.dialect.name:
+                return replace(door, path=door.path + "/compact", stream_path=""), untouched
+        return None, False
     found = provider.doors.get(kind)
     if found is not None and found.dialect is None and shapes_differ(call, provider):
         found = None

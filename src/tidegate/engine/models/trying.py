@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from tidegate.engine.models.accounting import Account
 from tidegate.engine.models.answering import new_writer
 from tidegate.engine.models.asking import ModelCall
@@ -31,6 +33,7 @@ from tidegate.exchange.fault import GATEWAY, IF_IDEMPOTENT, NOT_PROCESSED, UPSTR
 from tidegate.exchange.ledger import CallAttempt
 from tidegate.rules.chat_assembly import deltas_of
 from tidegate.rules.fallback import CREDENTIAL_OUT, after, row_of
+from tidegate.rules.owner_ids import WORDS, tagged
 from tidegate.rules.plain_usage import usage_of
 
 ANSWER_SIZE: Final = 32 * 1024 * 1024
@@ -141,7 +144,8 @@ async def attempt(call: ModelCall, candidate: Candidate, outlet: Outlet | None) 
     call.x.attempts += 1
     reached = await call_target(call, candidate, runtime.models)
     dialect = candidate.door.dialect or call.dialect
-    if outlet is not None and (call.plain or (call.stream and candidate.door.dialect is None)):
+    unread = is_plain(call, reached) or (call.stream and candidate.door.dialect is None)
+    if outlet is not None and unread:
         plain = BytesStream(call, reached, outlet)
         plain.start()
         await plain.ready
@@ -170,6 +174,21 @@ async def attempt(call: ModelCall, candidate: Candidate, outlet: Outlet | None) 
     return understood(call, candidate, reached, body)
 
 
+def is_plain(call: ModelCall, reached: Reached) -> bool:
+    """Bytes that nobody here reads; but an answer about objects is read, for their ids get their owner's tag."""
+    kind = reached.head.get("content-type") or ""
+    tags = call.surface.kind in WORDS and kind.startswith("application/json") and "/content" not in call.surface.path
+    return call.plain and not tags
+
+
+def with_tags(call: ModelCall, candidate: Candidate, body: bytes) -> bytes:
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body
+    return msgspec.json.encode(tagged(found, call.surface.kind, candidate.target.provider.name))
+
+
 def asked_for_usage(call: ModelCall) -> bool:
     options = call.members.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
@@ -187,6 +206,8 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
                 raise Fault("bad_upstream", "The answer is not JSON.", reason="protocol", side=UPSTREAM,
                             retry=IF_IDEMPOTENT)  # fmt: skip
             whole.usage = dialect.usage_of_answer(body, voice)
+        if call.surface.kind in WORDS:
+            whole.body = with_tags(call, candidate, body)
         if whole.usage is None:
             whole.usage = usage_of(call.surface.kind, call.members, body, whole.content_type)
         return whole

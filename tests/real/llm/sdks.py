@@ -66,8 +66,9 @@ def run_python(script: str, job: dict[str, Any], python: Path = PYTHON) -> list[
 
 def run_node(script: str, job: dict[str, Any]) -> list[dict[str, Any]]:
     """What ``sdk/use_<script>.mjs`` says of each thing of *job*. Modules are found from where the script lies."""
+    for name in ("job.mjs", f"use_{script}.mjs"):
+        (NPM / name).write_text((SCRIPTS / name).read_text())
     place = NPM / f"use_{script}.mjs"
-    place.write_text((SCRIPTS / f"use_{script}.mjs").read_text())
     return _run(["node", str(place), json.dumps(job)], job, environment())
 
 

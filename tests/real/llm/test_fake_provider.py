@@ -12,7 +12,7 @@ import pytest
 
 from real.llm.fake_dialects import INPUT, PIECES, TEXT
 from real.llm.fake_provider import AWS_KEY_ID, FakeProvider, Trouble
-from real.llm.sdks import need_python, run_python
+from real.llm.sdks import need_npm, need_python, run_node, run_python
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -41,6 +41,22 @@ SHAPES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "ollama": {"text": ("chat", "chat_stream"), "tools": ("tools", "tools_stream"), "loop": ("loop",)},
 }  # fmt: skip
 """SDK -> what its script can do: ``text`` ends in the usual text, ``tools`` in two calls, ``loop`` sends results."""
+
+NODE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "openai": {
+        "text": ("chat", "chat_stream", "responses"),
+        "tools": ("tools", "tools_stream", "responses_tools_stream"),
+        "loop": ("loop",),
+    },
+    "anthropic": {
+        "text": ("messages", "messages_stream"), "tools": ("tools", "tools_stream"), "loop": ("loop",),
+    },
+    "ai": {
+        "text": ("chat", "chat_stream", "responses", "responses_stream"),
+        "tools": ("tools", "tools_stream", "responses_tools_stream"),
+        "loop": ("loop",),
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +91,21 @@ def test_every_sdk_understands_its_dialect_whole_and_streamed(fake: FakeProvider
             assert answer["usage"] == [INPUT, len(PIECES)], (thing, answer)
     assert all(bill.whole for bill in fake.bills)
     assert len(fake.bills) == len([heard for heard in fake.heard if heard.shape is not None])
+
+
+@pytest.mark.parametrize("sdk", NODE)
+def test_every_package_of_npm_understands_its_dialect(fake: FakeProvider, sdk: str) -> None:
+    need_npm()
+    kinds = [(kind, thing) for kind, things in NODE[sdk].items() for thing in things]
+    told = run_node(sdk, job(fake, *(thing for _, thing in kinds)))
+    for (kind, thing), answer in zip(kinds, told, strict=True):
+        assert "error" not in answer, (thing, answer)
+        if kind == "tools":
+            assert [call[1:] for call in answer["calls"]] == CALLS, (thing, answer)
+        else:
+            assert answer["text"] == TEXT, (thing, answer)
+        if kind == "text":
+            assert answer["usage"] == [INPUT, len(PIECES)], (thing, answer)
 
 
 def test_thoughts_are_told_apart_from_text(fake: FakeProvider) -> None:

@@ -88,8 +88,8 @@ class Ask:
 
 
 class Reserved:
-    """Money set aside for one call (``ports/books.Reservation``). ``expired``: far past its deadline all of it counted as
-    spent; what it did cost is still written."""
+    """Money set aside for one call (``ports/books.Reservation``). ``expired``: far past its deadline all of it counted
+    as spent; what it did cost is still written."""
 
     __slots__ = ("amount", "books", "deadline", "ended", "expired", "id", "leases")
 

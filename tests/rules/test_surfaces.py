@@ -50,7 +50,7 @@ CHAT = Surface("chat", "gemini_generate", "gemini-2.5-flash", False, "generateCo
             "POST",
             "/v1beta/models/e:batchEmbedContents",
             {},
-            Surface("embeddings", "gemini_generate", "e", path="batchEmbedContents"),
+            Surface("embeddings", "gemini_embeddings", "e", path="batchEmbedContents"),
         ),
         (
             "POST",

@@ -197,7 +197,8 @@ def _model_path(method: str, segments: list[str], fields: dict[str, str]) -> Sur
         return None
     if method != "POST":
         raise _only("POST")
-    return Surface(known[0], "gemini_generate", name, known[1], action)
+    dialect = "gemini_embeddings" if known[0] == "embeddings" else "gemini_generate"
+    return Surface(known[0], dialect, name, known[1], action)
 
 
 def _object(

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import pytest
 from conversation import House, Side, settle
-from model_house import DIALECTS, PATHS, SPOKEN, MemoryBooks, model, models, provider, scene, target, unchunked
+from model_house import (
+    DIALECTS,
+    PATHS,
+    SPOKEN,
+    MemoryBooks,
+    ask,
+    asked_of,
+    body_of,
+    model,
+    models,
+    provider,
+    scene,
+    target,
+    unchunked,
+    whole,
+)
 from msgspec.structs import replace
 
 from tidegate.engine.models.frames import decoder_of
@@ -158,5 +173,31 @@ def test_a_stream_that_breaks_is_an_error_to_every_client(client_name: str, upst
         for event, data in decoder.feed(unchunked(first.partition(b"\r\n\r\n")[2] + rest)) + decoder.close():
             kinds += [type(delta).__name__ for delta in reader.feed(event, data)]
         assert "Failed" in kinds and "Stopped" not in kinds
+
+    scene(play, plan)
+
+
+def test_vectors_are_translated_between_dialects_that_have_them() -> None:
+    from tidegate.dialects.gemini_embeddings import GeminiEmbeddings
+    from tidegate.dialects.openai_embeddings import OpenaiEmbeddings
+
+    gemini = GeminiEmbeddings()
+    door = DoorPlan("embeddings", gemini, "provider:p1", "/v1beta/models/{model}:{action}")  # type: ignore[arg-type]
+    spoken = {**DIALECTS, "openai_embeddings": OpenaiEmbeddings(), "gemini_embeddings": gemini}
+    plan = models(model("fast", target(provider(1, doors={"embeddings": door}))), dialects=spoken)
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({"model": "fast", "input": ["a", "b"]}, "/v1/embeddings"))
+        await settle()
+        line, _, _ = asked_of(house.upstreams[0])
+        assert line == "POST /v1beta/models/up-model:batchEmbedContents HTTP/1.1"
+        house.upstreams[0].says(whole(200, {"embeddings": [{"values": [0.5]}, {"values": [0.25]}]}))
+        assert [row["embedding"] for row in body_of(client.hears())["data"]] == [[0.5], [0.25]]
+        client.says(ask({"content": {"parts": [{"text": "a"}]}}, "/v1beta/models/fast:embedContent"))
+        await settle()
+        line, _, _ = asked_of(house.upstreams[0])
+        assert line == "POST /v1beta/models/up-model:embedContent HTTP/1.1"
+        house.upstreams[0].says(whole(200, {"embedding": {"values": [0.5]}}))
+        assert body_of(client.hears()) == {"embedding": {"values": [0.5]}}
 
     scene(play, plan)

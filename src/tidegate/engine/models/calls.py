@@ -128,7 +128,7 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
                         reason="loss")  # fmt: skip
     path = door.stream_path if call.stream and door.stream_path else door.path
     if dialect is not None:
-        if call.surface.dialect == "gemini_generate" and call.surface.kind != "chat":
+        if candidate.passes and call.surface.model and call.surface.kind == "embeddings":
             path = path.replace("{action}", call.surface.path)
         path = dialect.path(path, candidate.model, call.stream)
     words.path, _, words.query = path.partition("?")

@@ -23,6 +23,9 @@ CHAT_KINDS = frozenset({"chat", "completions"})
 """Surfaces that the neutral conversation connects: a target with another dialect serves them too."""
 
 
+EMBEDDINGS = "_embeddings"
+"""How the dialects end whose neutral form is ``exchange/embeddings``: they translate into each other."""
+
 FREE = PriceRow("free", {}, free=True)
 """What counting costs."""
 
@@ -177,6 +180,8 @@ def door_of(call: ModelCall, target: ModelTargetPlan) -> tuple[DoorPlan | None, 
         found = None
     if found is not None and (found.dialect is None or found.dialect.name == call.dialect.name):
         return found, untouched or found.dialect is None
+    if kind == "embeddings" and found is not None and call.dialect.name.endswith(EMBEDDINGS):
+        return found, False
     if kind == "completions" and provider.chat_doors:
         return provider.chat_doors[0], False
     return None, False

@@ -5,7 +5,7 @@ A fault before the first content goes to ``rules/fallback``: the same target aga
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -28,7 +28,7 @@ from tidegate.engine.models.relaying import BytesStream, Outlet, PassedStream, S
 from tidegate.engine.models.signing import credential_key, credential_model_key
 from tidegate.engine.models.standing import ModelStates
 from tidegate.engine.models.translating import TranslatedStream
-from tidegate.exchange.chat import Usage
+from tidegate.exchange.chat import ChatAnswer, Usage
 from tidegate.exchange.fault import GATEWAY, IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Fault
 from tidegate.exchange.ledger import CallAttempt
 from tidegate.rules.chat_assembly import deltas_of
@@ -211,10 +211,10 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
         if whole.usage is None:
             whole.usage = usage_of(call.surface.kind, call.members, body, whole.content_type)
         return whole
-    answer = dialect.read_answer(body, voice, reached.aliases)
+    answer: Any = dialect.read_answer(body, voice, reached.aliases)
     whole.usage = answer.usage
     whole.served = answer.model
-    if answer.choices:
+    if isinstance(answer, ChatAnswer) and answer.choices:
         whole.stop = answer.choices[0].stop
     if call.stream:
         writer = new_writer(call)

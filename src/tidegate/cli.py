@@ -130,6 +130,7 @@ def explain(
     /,
     *,
     header: Annotated[list[str] | None, Parameter(name=["-H", "--header"], negative="")] = None,
+    model: Annotated[str, Parameter(name="--model")] = "",
     config: Config = None,
 ) -> int:
     """Print the journey of a request: which route takes it, what its filters do, where it goes. Nothing is sent.
@@ -138,6 +139,7 @@ def explain(
 
     - `tidegate explain GET /orders/7`
     - `tidegate explain POST https://api.example/orders -H "x-version: 2"`
+    - `tidegate explain POST /v1/chat/completions --model fast`
 
     Exit codes: 0 explained, 2 not a request, 78 the config cannot be used.
 
@@ -149,6 +151,8 @@ def explain(
         A whole URL, or a path.
     header
         A request field, `name: value`; as often as needed.
+    model
+        The model that the body names, on a route to models.
     config
         The config to follow.
     """
@@ -165,7 +169,7 @@ def explain(
     from tidegate.assembly.explain import journey
 
     try:
-        print(journey(checked, method, url, fields))
+        print(journey(checked, method, url, fields, model))
     except ValueError as error:
         print(f"tidegate: {error}", file=sys.stderr)
         return USAGE

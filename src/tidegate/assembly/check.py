@@ -135,8 +135,23 @@ def _shape_problems(source: Source, error: ValidationError) -> list[Problem]:
         path, message, fix = describe(Gateway, found)
         if found["type"] == "extra_forbidden" and str(path[-1]) in LATER.get(_kind_at(path[:-1]), ()):
             message, fix = "is not available in this version", "leave it out"
-        problems.append(source.problem(path, message, fix))
+        problems.append(source.problem(_as_written(source.tree, path, found["type"] == "missing"), message, fix))
     return _in_order(problems)
+
+
+def _as_written(tree: object, path: FieldPath, missing: bool) -> FieldPath:
+    """*path* without the steps that only say which of several ways of writing a value was tried. *missing*: its last
+    step is one that should be there."""
+    kept: list[str | int] = []
+    at = tree
+    for number, step in enumerate(path):
+        here = step in at if isinstance(at, dict) else isinstance(at, list) and step in range(len(at))
+        if here:
+            at = at[step]  # type: ignore[index]
+        elif not missing or number < len(path) - 1:
+            continue
+        kept.append(step)
+    return tuple(kept)
 
 
 def _kind_at(path: FieldPath) -> str:

@@ -63,13 +63,9 @@ Usd = Annotated[
 
 Pattern = Annotated[str, StringConstraints(pattern=r"^[!-)+-~]{1,200}\*?$|^\*$")]
 """A model's name, or a beginning of names with ``*`` at its end."""
-UNITS: Final = (
-    "input", "output", "cache_read", "cache_write", "cache_write_1h", "thinking", "audio_in", "audio_out", "image_in",
-    "image_out", "characters", "seconds_in", "seconds_out", "images", "searches", "pages",
-)  # fmt: skip
 Unit = Literal[
     "input", "output", "cache_read", "cache_write", "cache_write_1h", "thinking", "audio_in", "audio_out", "image_in",
-    "image_out", "characters", "seconds_in", "seconds_out", "images", "searches", "pages",
+    "image_out", "characters", "seconds_in", "seconds_out", "images", "searches", "pages", "request",
 ]  # fmt: skip
 
 
@@ -78,7 +74,7 @@ def _free_or_units(value: object) -> str:
 
 
 Price = Annotated[
-    Annotated[Literal["free"], Tag("free")] | Annotated[dict[Unit | Literal["request"], Usd], Tag("units")],
+    Annotated[Literal["free"], Tag("free")] | Annotated[dict[Unit, Usd], Tag("units")],
     Discriminator(_free_or_units),
     Field(description="`free`, or US dollars per million units."),
 ]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from tidegate.assembly.check import Checked
+from tidegate.assembly.config_models import Model
+from tidegate.assembly.model_journey import trip
 from tidegate.exchange.fault import Fault
 from tidegate.ports.filter import HOOKS
 from tidegate.ports.plan import Plan, RoutePlan, UpstreamPlan
@@ -16,9 +18,11 @@ REQUEST_HOOKS = HOOKS[:3]
 ANSWER_HOOKS = HOOKS[3:6]
 
 
-def journey(checked: Checked, method: str, url: str, fields: Sequence[tuple[str, str]] = ()) -> str:
-    """The journey of ``method url`` with the request *fields* (lower-case names). ``ValueError`` for what is no
-    request."""
+def journey(
+    checked: Checked, method: str, url: str, fields: Sequence[tuple[str, str]] = (), model: str = ""
+) -> str:  # fmt: skip
+    """The journey of ``method url`` with the request *fields* (lower-case names); *model*: what its body names.
+    ``ValueError`` for what is no request."""
     plan = checked.built.plan
     lines = [f"{method} {url}"]
     try:
@@ -47,7 +51,7 @@ def journey(checked: Checked, method: str, url: str, fields: Sequence[tuple[str,
     if flags & PATH_PARAMS and not route.path_params:
         return "\n".join([*lines, "  refused     400 ambiguous_path: the path has ; and the route no path_params"])
     lines += _filters(checked, route, REQUEST_HOOKS, "filters")
-    lines += _lane(plan, route)
+    lines += _lane(plan, route) if route.llm is None else trip(checked, route, method, path, index, model)
     lines += _filters(checked, route, ANSWER_HOOKS, "answer")
     lines.append("  record      " + (", ".join(made.use for made in checked.built.sinks.values()) or "none"))
     return "\n".join(lines)
@@ -155,9 +159,23 @@ def summary(checked: Checked) -> str:
         lines.append(f"  route       {route.name}: {chain}" + ("   open to anyone" if route.open else ""))
     if len(plan.routes) > 200:
         lines.append(f"              and {len(plan.routes) - 200} more")
-    for upstream in list(plan.upstreams.values())[:200]:
+    own = [upstream for upstream in plan.upstreams.values() if not upstream.name.startswith("provider:")]
+    for upstream in own[:200]:
         lines.append(f"  upstream    {upstream.name}: {len(upstream.targets)} targets, {upstream.balancer_use}")
-    if len(plan.upstreams) > 200:
-        lines.append(f"              and {len(plan.upstreams) - 200} more")
+    if len(own) > 200:
+        lines.append(f"              and {len(own) - 200} more")
+    for name, found in list(plan.models.providers.items() if plan.models is not None else ())[:200]:
+        count = len(found.credentials)
+        state = f"{count} credential{'s' * (count > 1)}" if count else (
+            "no credential" if found.needs_credential else "wants no credential")  # fmt: skip
+        lines.append(f"  provider    {name}: {found.preset}, {state}")
+    lines += [f"  model       {model.name}: {_answered(model)}" for model in checked.config.models[:200]]
     lines.append(f"  consumers   {len(checked.config.consumers)}")
     return "\n".join(lines)
+
+
+def _answered(model: Model) -> str:
+    """Who answers for *model*, in a few words."""
+    if model.pipeline is not None:
+        return "a pipeline"
+    return f"{model.strategy.use} over {' '.join(dict.fromkeys(target.provider for target in model.targets))}"

@@ -85,6 +85,8 @@ _EFFORTS: Final = frozenset(("low", "medium", "high", "xhigh", "max"))
 _TIERS: Final = {"standard": "standard_only", "default": "standard_only", "auto": "auto", "priority": "auto"}
 _ANY_OBJECT: Final = b'{"type":"object","properties":{}}'
 _JSON_WANTED: Final = "Answer with one JSON object and nothing else."
+_NO_ANSWER: Final = frozenset(("image", "file"))
+"""Parts that no client of this dialect expects in an answer."""
 _TYPES: Final = {
     401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
     413: "request_too_large", 429: "rate_limit_error", 504: "timeout_error",
@@ -134,7 +136,7 @@ class AnthropicMessages:
         choice = answer.choices[0] if answer.choices else Choice()
         if choice.stop == "broken":
             return self.write_fault(Fault("bad_upstream", reason="broken_answer", side=UPSTREAM), "")
-        writer = BlockWriter(None, {}, frozenset(), frozenset())
+        writer = BlockWriter(None, {}, frozenset(), _NO_ANSWER)
         if len(answer.choices) > 1:
             writer.lose("n")
         written: dict[str, object] = {

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from tidegate.exchange.chat import (
@@ -24,6 +25,7 @@ from tidegate.exchange.chat import (
     Open,
     Origin,
     Part,
+    PartKind,
     Piece,
     Ping,
     SealedThought,
@@ -162,6 +164,34 @@ def response_id(id: str) -> str:
     return fit_id(f"{id}\x00", 27).removeprefix("call_") if not id or id.startswith(_FOREIGN_IDS) else id
 
 
+class _TextPart(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+    thought: bool = False
+
+
+class _TextContent(msgspec.Struct, forbid_unknown_fields=True):
+    parts: list[_TextPart]
+    role: str = ""
+
+
+class _TextCandidate(msgspec.Struct, forbid_unknown_fields=True):
+    content: _TextContent
+    index: int = 0
+
+
+class _TextEvent(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """An event that brings more text and nothing else: most of a stream."""
+
+    candidates: list[_TextCandidate]
+    usage_metadata: msgspec.Raw = msgspec.Raw(b"")
+    model_version: str = ""
+    response_id: str = ""
+    create_time: str = ""
+
+
+_text_event: Final = msgspec.json.Decoder(_TextEvent).decode
+
+
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
@@ -204,7 +234,8 @@ class GenerateEventReader:
             return []
         deltas: list[ChatDelta] = []
         try:
-            self._read(data, deltas)
+            if not (self._candidates and self._read_text(data, deltas)):
+                self._read(data, deltas)
         except (WrongShape, UnicodeDecodeError):
             deltas += self._fail("protocol", "An event of the stream is broken.")
         return deltas
@@ -223,6 +254,25 @@ class GenerateEventReader:
         self._ended = True
         deltas: list[ChatDelta] = [] if self._started else [Start()]
         return [*deltas, Failed("bad_upstream", reason, detail), END]
+
+    def _read_text(self, data: bytes, deltas: list[ChatDelta]) -> bool:
+        """Reads *data* when it only goes on with candidates that are known; False leaves it to ``_read``."""
+        try:
+            event = _text_event(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        for candidate in event.candidates:
+            if candidate.index not in self._candidates:
+                return False
+        for candidate in event.candidates:
+            state = self._candidates[candidate.index]
+            if not state.stopped:
+                for part in candidate.content.parts:
+                    self._text(candidate.index, state, part.text, part.thought, deltas)
+        usage = read_usage(bytes(event.usage_metadata), self._renamed)
+        if usage is not None:
+            deltas.append(Used(usage))
+        return True
 
     def _read(self, data: bytes, deltas: list[ChatDelta]) -> None:
         found = camel_members(data, "event")
@@ -279,20 +329,27 @@ class GenerateEventReader:
                 ends.append(Stopped(index, stop, "", extra))
         return state.searches
 
+    def _text(
+        self, index: int, state: _Candidate, text: str, thought: bool, deltas: list[ChatDelta], signature: bytes = b""
+    ) -> None:
+        """More of the open text or thought, or the beginning of one; an empty text opens nothing."""
+        kind: PartKind = "thought" if thought else "text"
+        if state.kind != kind:
+            if not text and not signature:
+                return
+            _close(index, state, deltas)
+            state.kind = kind
+            head: Part = Thought(text="", origin=Origin(self._vendor or OWN)) if thought else Text(text="")
+            deltas.append(Open(index, state.part, kind, head))
+        if text:
+            deltas.append(Piece(index, state.part, text))
+        if signature:
+            deltas.append(Sign(index, state.part, signature))
+
     def _part(self, index: int, state: _Candidate, part: Part, deltas: list[ChatDelta]) -> None:
         if isinstance(part, Text | Thought):
-            kind = "text" if isinstance(part, Text) else "thought"
-            if state.kind != kind:
-                if not part.text and not (isinstance(part, Thought) and part.signature):
-                    return
-                _close(index, state, deltas)
-                state.kind = kind
-                head: Part = Text(text="") if isinstance(part, Text) else Thought(text="", origin=part.origin)
-                deltas.append(Open(index, state.part, "text" if kind == "text" else "thought", head))
-            if part.text:
-                deltas.append(Piece(index, state.part, part.text))
-            if isinstance(part, Thought) and part.signature:
-                deltas.append(Sign(index, state.part, part.signature))
+            signature = part.signature if isinstance(part, Thought) else b""
+            self._text(index, state, part.text, isinstance(part, Thought), deltas, signature)
             return
         _close(index, state, deltas)
         number = state.part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from tidegate.exchange.chat import Usage
@@ -18,11 +19,65 @@ _IN: Final = {"AUDIO": "audio_in", "IMAGE": "image_in", "VIDEO": "video_in"}
 _OUT: Final = {"AUDIO": "audio_out", "IMAGE": "image_out"}
 
 
+class _Detail(msgspec.Struct, rename="camel"):
+    modality: str
+    token_count: int = 0
+
+
+class _Told(msgspec.Struct, rename="camel"):
+    prompt_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+    candidates_token_count: int = 0
+    cached_content_token_count: int = 0
+    thoughts_token_count: int = 0
+    prompt_tokens_details: list[_Detail] = []
+    tool_use_prompt_tokens_details: list[_Detail] = []
+    candidates_tokens_details: list[_Detail] = []
+    service_tier: str = ""
+    traffic_type: str = ""
+
+
+_told: Final = msgspec.json.Decoder(_Told).decode
+_MOST: Final = 1 << 53
+
+
+def _bounded(tokens: int) -> int:
+    return 0 if tokens < 0 else min(tokens, _MOST)
+
+
+def _read_plain(raw: bytes) -> Usage:
+    """Usage in the vendor's own shape, as nearly every event has it; anything else raises ``DecodeError``."""
+    told = _told(raw)
+    thinking = _bounded(told.thoughts_token_count)
+    modal: dict[str, int] = {}
+    for details, fields in (
+        (told.prompt_tokens_details, _IN), (told.tool_use_prompt_tokens_details, _IN),
+        (told.candidates_tokens_details, _OUT),
+    ):  # fmt: skip
+        for detail in details:
+            field = fields.get(detail.modality.upper())
+            if field is not None:
+                modal[field] = modal.get(field, 0) + _bounded(detail.token_count)
+    usage = Usage(
+        input=_bounded(told.prompt_token_count) + _bounded(told.tool_use_prompt_token_count),
+        output=_bounded(told.candidates_token_count) + thinking,
+        cache_read=_bounded(told.cached_content_token_count),
+        thinking=thinking,
+        tier=told.service_tier.lower() or _TRAFFIC.get(told.traffic_type, ""),
+    )
+    return replace(usage, **modal) if modal else usage
+
+
 def read_usage(raw: bytes, renamed: dict[str, str]) -> Usage | None:
     """``usageMetadata`` as a ``Usage``; None for what is no object. What is missing, negative or no number counts as 0
     (rule 8). *renamed*: member of this vendor -> neutral field."""
     if not is_object(raw):
         return None
+    if not renamed:
+        try:
+            return _read_plain(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
     try:
         found = members(raw)
     except WrongShape:

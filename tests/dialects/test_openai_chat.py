@@ -853,6 +853,13 @@ def test_oddity_azures_first_chunk_has_no_choices() -> None:
     assert (assembled(told).id, text(told)) == ("chatcmpl-1", "a")
 
 
+def test_oddity_members_that_are_null_say_nothing() -> None:
+    nothing = {"usage": None, "error": None, "service_tier": None, "system_fingerprint": None}
+    first = {"id": "", "model": "", "choices": [], **nothing}
+    told = of(first, chunk({"content": "a", "tool_calls": None, "audio": None}, **nothing), chunk({}, "stop", **nothing))
+    assert (assembled(told).id, text(told), assembled(told).usage) == ("chatcmpl-1", "a", None)
+
+
 def test_oddity_two_objects_in_one_event_comments_blanks_and_line_ends() -> None:
     one, two = (json.dumps(chunk({"content": letter})).encode() for letter in "ab")
     assert text(of(one + b"\n" + two, chunk({}, "stop"))) == "ab"

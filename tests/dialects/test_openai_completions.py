@@ -221,6 +221,11 @@ def test_a_stream_cut_anywhere_reads_the_same_and_is_written_again() -> None:
     assert writer.losses == []
 
 
+def test_members_that_are_null_say_nothing() -> None:
+    told = deltas([("", chunk("a", "stop", usage=None, error=None)), ("", b"[DONE]")])
+    assert assembled(told).choices[0].parts == (Text(text="a"),)
+
+
 def test_usage_may_come_after_done() -> None:
     reader = TEXT.events_reader(VOICE, {})
     told = reader.feed("", chunk("a", "stop")) + reader.feed("", b"[DONE]")

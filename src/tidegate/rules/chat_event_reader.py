@@ -124,7 +124,7 @@ class ChatEventReader:
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._odd(event, data.strip(), out)
             return
-        if event == "error" or (chunk.error and chunk.error != NULL):
+        if event == "error" or (chunk.error and bytes(chunk.error) != NULL):
             self._refused(data, out)
             return
         self._take(chunk, data, out)
@@ -156,7 +156,7 @@ class ChatEventReader:
 
     def _take(self, chunk: Chunk, data: bytes, out: list[ChatDelta]) -> None:
         choices = chunk.choices
-        usage = chunk.usage
+        usage = bytes(chunk.usage)
         if not self._begun and (choices or (usage and usage != NULL)):
             self._start(chunk, out)
         if chunk.service_tier:
@@ -177,7 +177,7 @@ class ChatEventReader:
                     if self._ended:
                         return
         if usage and usage != NULL:
-            self._used(bytes(usage), out)
+            self._used(usage, out)
         elif self._elsewhere and b'"usage":' in data:
             told = members(data)
             for path in self._elsewhere:

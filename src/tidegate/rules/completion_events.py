@@ -61,7 +61,7 @@ class CompletionEventReader:
             chunk = decode_chunk(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._fail(out, Failed("bad_upstream", "bad_event", "An event of the stream is no chunk."))
-        if event == "error" or (chunk.error and chunk.error != NULL):
+        if event == "error" or (chunk.error and bytes(chunk.error) != NULL):
             words, message = error_words(data)
             status = error_status(bytes(chunk.error) or data, 500)
             fault = upstream_fault(status, words, message, {}, 0.0)

@@ -15,6 +15,8 @@ FRAME_SIZE: Final = 1 << 20
 """Bytes of one frame (rule 9)."""
 HEADERS_SIZE: Final = 16_384
 """Bytes of the headers of one frame."""
+MOST_NAMES: Final = 16
+"""Different headers that one decoder remembers."""
 EXCEPTION: Final = "exception:"
 """Stands before the type of a frame that is an exception or an error."""
 
@@ -26,12 +28,14 @@ _FIXED: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 
 
 class EventStreamDecoder:
-    """Mutable state: ``_buffer``, a frame that is not whole yet."""
+    """Mutable state: ``_buffer``, a frame that is not whole yet; ``_names``, the event of headers that came before: a
+    stream repeats a handful."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "_names")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._names: dict[bytes, str] = {}
 
     def feed(self, data: bytes) -> list[tuple[str, bytes]]:
         """The frames that *data* completes, as (event type, payload); exceptions as (``exception:<type>``, payload).
@@ -47,11 +51,19 @@ class EventStreamDecoder:
             frame = bytes(buffer[begin : begin + size])
             if crc32(frame[:-4]) != int.from_bytes(frame[-4:], "big"):
                 raise _broken("The checksum of a frame is wrong.")
-            events.append((_name(frame, _PRELUDE, _PRELUDE + headers), frame[_PRELUDE + headers : -4]))
+            events.append((self._name(frame[_PRELUDE : _PRELUDE + headers]), frame[_PRELUDE + headers : -4]))
             begin += size
         if begin:
             del buffer[:begin]
         return events
+
+    def _name(self, headers: bytes) -> str:
+        name = self._names.get(headers)
+        if name is None:
+            name = _name(headers)
+            if len(self._names) < MOST_NAMES:
+                self._names[headers] = name
+        return name
 
     def close(self) -> list[tuple[str, bytes]]:
         """A frame that was begun when the wire ended is dropped: the reader misses its end."""
@@ -72,27 +84,28 @@ def _sizes(buffer: bytearray, begin: int) -> tuple[int, int]:
     return size, headers
 
 
-def _name(frame: bytes, at: int, end: int) -> str:
-    """The event's name out of the headers in ``frame[at:end]``."""
+def _name(headers: bytes) -> str:
+    """The event's name out of its *headers*."""
     found: dict[str, str] = {}
+    at, end = 0, len(headers)
     while at < end:
         begin = at + 1
-        at = begin + frame[at]
+        at = begin + headers[at]
         if at >= end:
             raise _broken("A header of a frame is cut.")
-        name = frame[begin:at]
-        kind = frame[at]
+        name = headers[begin:at]
+        kind = headers[at]
         at += 1
         size = _FIXED.get(kind, -1)
         if size < 0:
             if kind not in (6, _STRING) or at + 2 > end:
                 raise _broken("A header of a frame has no known type.")
-            size = int.from_bytes(frame[at : at + 2], "big")
+            size = int.from_bytes(headers[at : at + 2], "big")
             at += 2
         if at + size > end:
             raise _broken("A header of a frame is cut.")
         if kind == _STRING:
-            found[name.decode("utf-8", "replace")] = frame[at : at + size].decode("utf-8", "replace")
+            found[name.decode("utf-8", "replace")] = headers[at : at + size].decode("utf-8", "replace")
         at += size
     kind_of = found.get(":message-type", "event")
     if kind_of == "event":
@@ -114,7 +127,9 @@ def _header(name: str, value: str) -> bytes:
 
 _JSON: Final = _header(":content-type", "application/json")
 _EVENT: Final = _JSON + _header(":message-type", "event")
-_EXCEPTION: Final = _JSON + _header(":message-type", "exception")
+_MOST_NAMES: Final = 16
+"""Different headers that one decoder remembers."""
+EXCEPTION: Final = _JSON + _header(":message-type", "exception")
 _HEADERS: Final = {
     name: _header(":event-type", name) + _EVENT
     for name in (

@@ -127,9 +127,7 @@ def _header(name: str, value: str) -> bytes:
 
 _JSON: Final = _header(":content-type", "application/json")
 _EVENT: Final = _JSON + _header(":message-type", "event")
-_MOST_NAMES: Final = 16
-"""Different headers that one decoder remembers."""
-EXCEPTION: Final = _JSON + _header(":message-type", "exception")
+_EXCEPTION: Final = _JSON + _header(":message-type", "exception")
 _HEADERS: Final = {
     name: _header(":event-type", name) + _EVENT
     for name in (

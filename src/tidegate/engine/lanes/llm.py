@@ -10,6 +10,7 @@ from tidegate.engine.models.choosing import CHAT_KINDS, Candidate, candidates_of
 from tidegate.engine.models.counting import count_here, counters_of
 from tidegate.engine.models.forms import Form, is_form, read_form
 from tidegate.engine.models.owning import OWNED, prepare
+from tidegate.engine.models.realtime import serve_realtime
 from tidegate.engine.models.relaying import Outlet, Stream, failed_of
 from tidegate.engine.models.trying import Whole, first_answer
 from tidegate.engine.request_body import RequestBody
@@ -59,6 +60,9 @@ async def serve(
     surface = surface_of(x.method, x.path, x.head.index)
     if surface.kind == "models":
         show_models(runtime, client, route, x, surface)
+        return
+    if surface.kind == "realtime":
+        await serve_realtime(call_of(runtime, client, route, x, surface))
         return
     if surface.kind in OWNED:
         await serve_owned(call_of(runtime, client, route, x, surface), body)

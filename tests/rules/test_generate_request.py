@@ -15,6 +15,13 @@ def test_the_path_tells_model_and_stream() -> None:
     assert (request.model, request.stream, request.extra, request.messages) == ("m", True, None, ())
 
 
+def test_a_body_to_count_may_wrap_its_request() -> None:
+    inner = b'{"contents":["a"],"systemInstruction":"S","model":"models/x"}'
+    assert read_request(b'{"generateContentRequest":%b}' % inner, "m", False) == read_request(inner, "m", False)
+    with pytest.raises(WrongShape, match="generateContentRequest must be an object"):
+        read_request(b'{"generateContentRequest":7}', "m", False)
+
+
 def test_contents_may_be_one_object_or_a_string() -> None:
     assert read_request(b'{"contents":{"parts":[{"text":"a"}]}}', "m", False).messages[0].role == "user"
     (message,) = read_request(b'{"contents":["a"]}', "m", False).messages

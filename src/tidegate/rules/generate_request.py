@@ -47,6 +47,9 @@ _CLEARED: Final = {
 def read_request(body: bytes, model: str, stream: bool) -> ChatRequest:
     """The request in *body*; the path tells *model* and *stream*."""
     given = members(body)
+    counted = given.get("generateContentRequest")
+    if counted is not None:  # a body of :countTokens may wrap the request whose tokens are asked for
+        body, given = counted, members(counted, "generateContentRequest")
     options = given.pop("provider_options", None)
     found = camel_members(body, "") if options is None else {
         name: value for name, value in camel_members(body, "").items() if name != "providerOptions"

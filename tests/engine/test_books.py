@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from books_fakes import WALL, inline
 from tidegate.engine.books import LocalBooks, Reserved
-from tidegate.engine.ledger import Ledger
+from tidegate.engine.ledger import LARGEST, Ledger
 from tidegate.engine.steps import Stepper, Steps, Wait
 from tidegate.exchange.chat import Usage
 from tidegate.exchange.fault import Fault
@@ -247,16 +247,10 @@ def test_the_hello_tells_all_that_is_held_and_open_asks_are_asked_again(hand: Ha
     assert want["items"] == [[KEY.id, "day", DAY, 300, 41, 0]]
 
 
-def test_a_ledger_that_cannot_be_written_refuses_before_and_remembers_after(
-    hand: Hand, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ledger_that_cannot_be_written_refuses_before_and_remembers_after(hand: Hand) -> None:
     hand.with_money(100)
     (reserved,) = hand.reserve((TEAM,), 30)
-
-    def broken(line: bytes) -> None:
-        raise Fault("ledger_unavailable", retry_after=1.0)
-
-    monkeypatch.setattr(hand.ledger, "write", broken)
+    hand.ledger.size, hand.ledger.retry_at = LARGEST, hand.time + 1.0
     (fault,) = hand.reserve((TEAM,), 20, "b")
     assert fault.code == "ledger_unavailable"
     assert (hand.books.leases[TEAM.id].free, hand.books.leases[TEAM.id].held) == (70, 30)
@@ -264,7 +258,6 @@ def test_a_ledger_that_cannot_be_written_refuses_before_and_remembers_after(
         reserved.settle(LedgerRecord(id="a", ts=WALL, cost=10))
     assert reserved.settle(LedgerRecord(id="a", ts=WALL, cost=10)) is None
     assert hand.books.leases[TEAM.id].free == 90
-    monkeypatch.undo()
     hand.time += 1.0
     hand.books.tick()
     done = hand.lines()[-1]

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tidegate.engine import ledger as module
 from tidegate.engine.ledger import LARGEST, LONGEST, MOST_OWED, Ledger
 from tidegate.exchange.fault import Fault
 from tidegate.exchange.ledger import FixLine, HeadLine
@@ -36,20 +35,18 @@ class Synced:
 
 
 class Disk:
-    """The system's calls of the module, which can be made to fail; slow work waits until the test does it."""
+    """The system's calls, which can be made to fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.broken: dict[str, int] = {}
         """Call → errno."""
         self.piece = 0
         """Bytes of the next write that fit."""
         self.calls: list[str] = []
+        for name in ("open", "write", "fsync", "fdatasync", "ftruncate"):
+            patch.setattr(os, name, self.watched(name, getattr(os, name)))
 
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        if name not in ("open", "write", "fsync", "fdatasync", "ftruncate"):
-            return real
-
+    def watched(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             self.calls.append(name)
             if name in self.broken:
@@ -104,9 +101,7 @@ class Hand:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    disk = Disk()
-    monkeypatch.setattr(module, "os", disk)
-    return disk
+    return Disk(monkeypatch)
 
 
 @pytest.fixture

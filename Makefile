@@ -23,7 +23,7 @@ help:
 	@echo "make wheel          build the compiled wheel into dist/"
 	@echo "make test-wheel     the tests against that wheel"
 	@echo "make test-all       the tests on every Python from 3.11 that is installed"
-	@echo "make docs           write what is generated: config reference, schema"
+	@echo "make docs           write what is generated: config reference, presets, schema"
 	@echo "make new KIND NAME  a new part and its twin test: make new filters my_filter"
 	@echo "make clean          remove what was built"
 
@@ -136,12 +136,14 @@ bench: $(DEV) $(BENCH) $(RIVALS) .make/wheel
 docs: $(DEV)
 	$(BIN)/tidegate schema > docs/config.schema.json
 	$(BIN)/python -m tidegate.assembly.reference
+	$(BIN)/python -m tidegate.assembly.preset_table
 
 docs-check: $(DEV)
 	@mkdir -p $(MARKS)
 	@$(BIN)/tidegate schema > .make/config.schema.json
 	@cmp -s .make/config.schema.json docs/config.schema.json || { echo "docs/config.schema.json is old: make docs"; exit 1; }
 	@$(BIN)/python -m tidegate.assembly.reference --check
+	@$(BIN)/python -m tidegate.assembly.preset_table --check
 
 # -- wheels -----------------------------------------------------------------------------------------------------------
 

@@ -50,8 +50,8 @@ from tidegate.ports.provider import (
 
 CHAT_DOORS: Final = ("chat", "responses", "messages", "predict")
 """Surfaces whose doors speak the neutral conversation, the main one first."""
-LATER_FILLED: Final = frozenset({"model", "action"})
-"""Placeholders that a dialect fills for each call."""
+LATER_FILLED: Final = frozenset({"model", "action", "voice"})
+"""Placeholders that are filled for each call."""
 MAX_ACCOUNT: Final = 64 << 10
 """Bytes of a service account's file."""
 LEAST_OUTLIERS: Final = OutlierPlan(max_ejected=50.0)
@@ -264,7 +264,8 @@ def credentials(
     auth = preset.auth
     keys: Iterable[str] = [key for key in (item.api_key, *item.api_keys) if key]
     keys = keys or _from_environment(auth, environment)
-    return tuple(_credential(key, auth, item, preset, folder) for key in dict.fromkeys(keys))
+    found = [_credential(key, auth, item, preset, folder) for key in dict.fromkeys(keys)]
+    return tuple(plan for plan in found if plan.secret or not plan.signer)
 
 
 def wants_key(preset: type[Preset]) -> bool:

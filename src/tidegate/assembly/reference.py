@@ -22,8 +22,8 @@ PLACES: Final = {"balancer": "balancers", "discovery": "discoveries", "filters":
 INTRODUCTION: Final = """\
 # Configuration
 
-Written by `python -m tidegate.assembly.reference` from the models in `assembly/config.py` and the `Config` of every
-part; do not edit it here.
+Written by `python -m tidegate.assembly.reference` from `assembly/config.py`, `assembly/config_models.py` and the
+`Config` of every part; do not edit it here.
 
 Durations are written `500ms 1s 5m 1h`, sizes `512B 64KiB 10MiB`, rates `100/s 600/m`, shares in percent without a sign.
 `${NAME}` stands for a variable of the environment, `${NAME:-default}` gives a default, `${file:/path}` reads a file,
@@ -127,7 +127,7 @@ def _sections(
 def _references(field: dict[str, Any], many: bool = False) -> Iterator[tuple[str, bool]]:
     if "$ref" in field:
         yield field["$ref"], many
-    for choice in (*field.get("anyOf", ()), *field.get("allOf", ())):
+    for choice in (*field.get("anyOf", ()), *field.get("oneOf", ()), *field.get("allOf", ())):
         yield from _references(choice, many)
     if isinstance(field.get("items"), dict):
         yield from _references(field["items"], True)

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tidegate.control.books import BudgetAuthority, Message
-from tidegate.control.books_store import BookStore
+from tidegate.control.books_store import BooksError, BookStore
 from tidegate.control.ledger_shipping import Shipping
 
 EACH: Final = 1.0
@@ -154,7 +153,7 @@ class Bookkeeper:
             authority.passed(read, cuts)
             self.dead -= read.buried
             self._note(shipping.trouble)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, BooksError) as error:
             self._note(str(error) or type(error).__name__)
         finally:
             self.passing = None

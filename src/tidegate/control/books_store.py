@@ -28,6 +28,9 @@ SPAN: Final = {"hour": 13, "day": 10, "month": 7, "": 0}
 
 Key = tuple[str, str]
 
+BooksError = sqlite3.Error
+"""The books cannot be read or written."""
+
 _SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS spent (level TEXT, period TEXT, nusd INTEGER NOT NULL, PRIMARY KEY (level, period))
   WITHOUT ROWID;
@@ -92,7 +95,7 @@ class Changes:
 
 class BookStore:
     """One ``books.sqlite``. ``apply`` and ``known`` belong to one thread, ``spent`` to another; ``usage`` opens what it
-    needs. Raises ``sqlite3.Error``."""
+    needs. Raises ``BooksError``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

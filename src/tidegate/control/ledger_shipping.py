@@ -10,13 +10,12 @@ import contextlib
 import fcntl
 import os
 import re
-import sqlite3
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
 from tidegate.control.books import Key, Read
-from tidegate.control.books_store import REMEMBERED, BookStore, Changes, OpenCall, hour_of
+from tidegate.control.books_store import REMEMBERED, BooksError, BookStore, Changes, OpenCall, hour_of
 from tidegate.exchange.ledger import DoneLine, FixLine, LedgerRecord, Line, OpenLine
 from tidegate.wire.ledger_line import LONGEST, decode_line, whole_lines
 
@@ -96,10 +95,10 @@ class Shipping:
             self._commit()
             self.over |= buried
             self.trouble = ""
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, BooksError) as error:
             # What has been committed counts; the rest is read again.
             self.trouble = str(error) or type(error).__name__
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(BooksError):
                 self.recall()
             return read._replace(whole=False)
         return read._replace(buried=frozenset(buried))

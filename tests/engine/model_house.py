@@ -28,7 +28,6 @@ from tidegate.ports.models import (
     CatalogueRow,
     CredentialPlan,
     DoorPlan,
-    FactsOf,
     LlmPlan,
     ModelPlan,
     ModelsPlan,
@@ -98,7 +97,7 @@ def models(*plans: ModelPlan, **settings: Any) -> ModelsPlan:
     patterns = tuple(sorted(((p.name[:-1], p) for p in plans if "*" in p.name), key=lambda item: -len(item[0])))
     settings.setdefault("callers", {})
     settings.setdefault("dialects", DIALECTS)
-    settings.setdefault("facts", FactsOf())
+    settings.setdefault("facts", Facts(FactTable()))
     return ModelsPlan(exact, patterns, providers, **settings)
 
 

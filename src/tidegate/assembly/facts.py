@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from tidegate.ports.models import CatalogueRow, FactsOf, PriceRow, PriceTier
+from tidegate.ports.models import CatalogueRow, PriceRow, PriceTier
 
 REMEMBERED: Final = 4096
 """Names remembered; more than any config and its clients ask for."""
@@ -66,8 +66,8 @@ def matches(clause: Clause, name: str) -> bool:
     return re.search(text, name) is not None
 
 
-class Facts(FactsOf):
-    """Mutable state: ``_found``, what has been asked already; forgotten all at once when it is full."""
+class Facts:
+    """``ports/models.FactsOf``. Mutable state: ``_found``, what has been asked already; forgotten all at once when it is full."""
 
     def __init__(self, table: FactTable) -> None:
         self._table = table

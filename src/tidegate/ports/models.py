@@ -257,12 +257,12 @@ class Callers(Protocol):
         """Somebody of *tenant* whom the config does not name."""
 
 
-class FactsOf:
+class FactsOf(Protocol):
     """Price and catalogue row of a (provider, upstream model) that a pattern let through; remembered, bounded. Built by
     assembly; here so that the engine can name its type."""
 
     def of(self, provider: str, model: str) -> tuple[PriceRow | None, CatalogueRow]:
-        return None, CatalogueRow()
+        """(None, unknown) for a name nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from model_house import (
     whole,
 )
 
-from tidegate.ports.models import DoorPlan, FactsOf
+from tidegate.ports.models import DoorPlan
 from tidegate.rules.owner_ids import tag_of
 
 
@@ -137,4 +137,4 @@ def test_a_raw_door_passes_everything_with_the_providers_key() -> None:
         await settle()
         assert client.hears().startswith(b"HTTP/1.1 403 ")
 
-    scene(play, models(model("fast", target(P1)), facts=FactsOf()), raw="p1")
+    scene(play, models(model("fast", target(P1)), facts=Facts(FactTable())), raw="p1")

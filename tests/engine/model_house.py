@@ -16,6 +16,7 @@ from typing import Any
 from conversation import House, Side, route, settle, upstream
 
 import tidegate.dialects
+from tidegate.assembly.facts import Facts, FactTable
 from tidegate.dialects.anthropic_messages import AnthropicMessages
 from tidegate.dialects.openai_chat import OpenaiChat
 from tidegate.exchange.chat import Usage

@@ -67,7 +67,8 @@ def matches(clause: Clause, name: str) -> bool:
 
 
 class Facts:
-    """``ports/models.FactsOf``. Mutable state: ``_found``, what has been asked already; forgotten all at once when it is full."""
+    """``ports/models.FactsOf``. Mutable state: ``_found``, what has been asked already; all of it is forgotten when it
+    is full."""
 
     def __init__(self, table: FactTable) -> None:
         self._table = table

@@ -36,7 +36,7 @@ MESSAGES_CHAT: Final = {"chat": MESSAGES["messages"], "count_tokens": MESSAGES["
 """Of a vendor whose main dialect they are."""
 GENERATE: Final = {"chat": Door("gemini_generate", "/v1beta/models/{model}:{action}")}
 GEMINI_MORE: Final = {
-    "embeddings": Door("gemini_generate", "/v1beta/models/{model}:{action}"),
+    "embeddings": Door("gemini_embeddings", "/v1beta/models/{model}:{action}"),
     "count_tokens": Door("gemini_generate", "/v1beta/models/{model}:countTokens"),
     "models": Door("", "/v1beta/models"),
 }

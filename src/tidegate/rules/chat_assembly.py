@@ -14,6 +14,7 @@ from tidegate.exchange.chat import (
     Cite,
     Cited,
     Close,
+    Extra,
     Image,
     Open,
     Part,
@@ -53,7 +54,7 @@ class Assembler:
         self.created = 0
         self.usage: Usage | None = None
         self.parts: dict[int, list[_Growing]] = {}
-        self.stops: dict[int, tuple[Stop, str]] = {}
+        self.stops: dict[int, tuple[Stop, str, Extra | None]] = {}
 
     def take(self, delta: ChatDelta) -> None:
         if isinstance(delta, Piece):
@@ -66,7 +67,7 @@ class Assembler:
             self.parts[delta.choice][delta.part].citations.append(delta.citation)
         elif isinstance(delta, Stopped):
             self.parts.setdefault(delta.choice, [])
-            self.stops[delta.choice] = (delta.stop, delta.stop_sequence)
+            self.stops[delta.choice] = (delta.stop, delta.stop_sequence, delta.extra)
         elif isinstance(delta, Used):
             self.usage = largest(self.usage, delta.usage)
         elif isinstance(delta, Start):
@@ -77,9 +78,9 @@ class Assembler:
     def answer(self) -> ChatAnswer:
         choices = []
         for index in sorted(self.parts):
-            stop, sequence = self.stops.get(index, ("stop", ""))
+            stop, sequence, extra = self.stops.get(index, ("stop", "", None))
             parts = tuple([_whole(part) for part in self.parts[index]])
-            choices.append(Choice(index=index, parts=parts, stop=stop, stop_sequence=sequence))
+            choices.append(Choice(index=index, parts=parts, stop=stop, stop_sequence=sequence, extra=extra))
         return ChatAnswer(
             id=self.id, model=self.model, created=self.created, choices=tuple(choices), usage=self.usage,
             tier=self.usage.tier if self.usage is not None else "",
@@ -113,7 +114,7 @@ def deltas_of(answer: ChatAnswer) -> list[ChatDelta]:
     for choice in answer.choices:
         for number, part in enumerate(choice.parts):
             deltas += _part_deltas(choice.index, number, part)
-        deltas.append(Stopped(choice.index, choice.stop, choice.stop_sequence))
+        deltas.append(Stopped(choice.index, choice.stop, choice.stop_sequence, choice.extra))
     if answer.usage is not None:
         deltas.append(Used(answer.usage))
     deltas.append(END)

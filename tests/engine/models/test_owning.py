@@ -22,6 +22,7 @@ from model_house import (
     whole,
 )
 
+from tidegate.assembly.facts import Facts, FactTable
 from tidegate.ports.models import DoorPlan
 from tidegate.rules.owner_ids import tag_of
 

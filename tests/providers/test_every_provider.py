@@ -17,8 +17,8 @@ FOLDER = Path(__file__).parents[2] / "src" / "tidegate" / "providers"
 FILES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in ("__init__", "presets"))
 SURFACES = set(port.Surface.__args__)  # type: ignore[attr-defined]
 DIALECTS = {
-    "", "openai_chat", "openai_responses", "openai_completions", "openai_embeddings", "gemini_embeddings", "anthropic_messages",
-    "gemini_generate", "bedrock_converse", "cohere_chat", "ollama_chat",
+    "", "openai_chat", "openai_responses", "openai_completions", "openai_embeddings", "anthropic_messages",
+    "gemini_generate", "gemini_embeddings", "bedrock_converse", "cohere_chat", "ollama_chat",
 }  # fmt: skip
 
 

@@ -164,7 +164,7 @@ class Node:
 
     def crew(self) -> None:
         assert self.authority is not None
-        self.authority.crew([worker.pid for worker in self.workers])
+        self.authority.crew({worker.pid: True for worker in self.workers})
 
     def control_dies(self) -> None:
         self.authority = None

@@ -61,7 +61,7 @@ def test_what_is_said_before_the_books_are_open_is_answered_once_they_are(tmp_pa
         house.book.start()
         house.book.hello(0, 71, HELLO)
         house.book.handle(0, WANT)
-        house.book.crew([71])
+        house.book.crew({71: True})
         assert house.sent == []
         await house.until(lambda: house.sent)
         ((row, answer),) = house.sent
@@ -74,7 +74,7 @@ def test_nothing_is_opened_before_somebody_wants_books(tmp_path: Path) -> None:
     async def story(house: House) -> None:
         house.book.hello(0, 71, HELLO)
         house.book.handle(0, WANT)
-        house.book.crew([71])
+        house.book.crew({71: True})
         for _ in range(3):
             house.book.tick()
             await asyncio.sleep(0)
@@ -103,7 +103,7 @@ def test_usage_is_fresh(tmp_path: Path) -> None:
 def test_a_dead_worker_is_buried_at_once(tmp_path: Path) -> None:
     async def story(house: House) -> None:
         house.book.start()
-        house.book.crew([71])
+        house.book.crew({71: True})
         house.book.hello(0, 71, HELLO)
         house.book.handle(0, WANT)
         await house.until(lambda: house.sent)

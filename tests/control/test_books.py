@@ -176,6 +176,20 @@ def test_a_worker_that_never_speaks_to_a_new_control_is_replaced(two: Node) -> N
     assert waits[0].amount == 10
 
 
+def test_a_worker_that_is_still_starting_is_waited_for_and_left_alone(two: Node) -> None:
+    two.control_dies()
+    two.control_starts()
+    assert two.authority is not None
+    two.authority.crew({two.workers[0].pid: True, two.workers[1].pid: False})
+    two.workers[0].connect()
+    two.run(4.5)
+    waits = two.workers[0].reserve((TEAM,), 10)
+    two.run(0.4)
+    assert waits == []
+    two.run(0.3)
+    assert (waits[0].amount, two.replaced) == (10, [])
+
+
 def test_without_control_a_call_waits_a_second_for_money_and_then_gets_503_never_a_free_ride(two: Node) -> None:
     two.control_dies()
     waits = two.workers[0].reserve((TEAM,), 10)

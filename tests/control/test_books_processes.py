@@ -137,7 +137,7 @@ async def control(folder: Path) -> None:
                 if told.get(row) != pid:
                     book.gone(int(row), pid)
             crew = told
-            book.crew(told.values())
+            book.crew(dict.fromkeys(told.values(), True))
         book.tick()
         await asyncio.sleep(0.005)
 

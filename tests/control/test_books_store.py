@@ -87,6 +87,15 @@ def test_damage_is_set_aside_and_the_books_begin_anew(tmp_path: Path, damage: by
     store.close()
 
 
+def test_periods_long_past_are_forgotten_and_what_never_ends_is_not(store: BookStore) -> None:
+    changes = Changes()
+    periods = ["2025-09", "2025-09-30", "2025-10", "2025-10-01", "2024-W50", "2025-W01", "total"]
+    changes.spent = {("l", period): 1 for period in periods}
+    store.apply(changes)
+    store.forget("2025-10")
+    assert [period for period in periods if store.spent("l", period)] == ["2025-10", "2025-10-01", "2025-W01", "total"]
+
+
 def test_usage_is_told_by_whatever_was_asked_for(store: BookStore) -> None:
     for changes in (
         used("2026-11-20T23", "fast", "a", 1, 10),

@@ -97,6 +97,9 @@ class Adding:
     def known(self) -> Known:
         return Known({}, {}, [], 0.0)
 
+    def forget(self, before: str) -> None:
+        assert before == "2024-10"
+
     def apply(self, changes: Changes) -> dict[tuple[str, str], int]:
         for key, nusd in changes.spent.items():
             self.spent[key] = self.spent.get(key, 0) + nusd

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -37,6 +38,7 @@ class Bookkeeper:
     data  the data folder: ``books.sqlite`` and ``ledger/`` in it
     send  sends one message to the worker of a row
     say   tells the operator
+    fresh  the gateway is starting: no worker can hold money of an earlier control
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Bookkeeper:
         keep: float = KEEP,
         say: Callable[[str], None] = lambda text: None,
         replace: Callable[[int], object] | None = None,
+        fresh: bool = False,
     ) -> None:
         self.data = data
         self.now = now
@@ -65,7 +68,7 @@ class Bookkeeper:
         self.authority: BudgetAuthority | None = None
         self.hellos: dict[int, tuple[int, Message | None]] = {}
         """Row → pid and what it holds, as said before the books were open."""
-        self.pids: list[int] | None = None
+        self.pids: Mapping[int, bool] | None = {} if fresh else None
         self.early: list[tuple[int, Message]] = []
         self.dead: set[str] = set()
         """Boots whose process is gone, to be buried."""
@@ -92,11 +95,12 @@ class Bookkeeper:
 
     # -- what is heard ------------------------------------------------------------------------------------------------
 
-    def crew(self, pids: Iterable[int]) -> None:
-        """These workers live, as the supervisor says."""
-        self.pids = list(pids)
+    def crew(self, pids: Mapping[int, bool]) -> None:
+        """These workers live, as the supervisor says; True: and are ready."""
+        if self.pids is None:
+            self.pids = pids
         if self.authority is not None:
-            self.authority.crew(self.pids)
+            self.authority.crew(pids)
 
     def gone(self, row: int, pid: int) -> None:
         """The worker *pid* is dead."""
@@ -155,6 +159,9 @@ class Bookkeeper:
             self._note(shipping.trouble)
         except (OSError, BooksError) as error:
             self._note(str(error) or type(error).__name__)
+        except Exception as error:
+            traceback.print_exc()
+            self._note(type(error).__name__)
         finally:
             self.passing = None
 

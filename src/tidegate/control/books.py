@@ -7,7 +7,7 @@ the ledger moves its cost from what is out to what is spent, so that it does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from tidegate.rules.budget_periods import Calendar, period_at
@@ -129,6 +129,8 @@ class BudgetAuthority:
         self.asks: list[Ask] = []
         self.awaited: dict[int, float] | None = None
         """Pid of a worker older than us that has not said hello → since when; None until the supervisor named them."""
+        self.busy: set[int] = set()
+        """Pids that are still starting: if they hold money at all, they were connected, and will be at once."""
         self.met: set[int] = set()
         """Pids that have said hello to us."""
         self.read = False
@@ -139,13 +141,14 @@ class BudgetAuthority:
 
     # -- who is there -------------------------------------------------------------------------------------------------
 
-    def crew(self, pids: Iterable[int]) -> None:
-        """These workers live, as the supervisor says. The first time it says so, they may hold money that an authority
-        before us has lent; who comes later holds nothing."""
+    def crew(self, pids: Mapping[int, bool]) -> None:
+        """These workers live, as the supervisor says; True: and are ready. The first time it says so, they may hold
+        money that an authority before us has lent; who comes later holds nothing."""
         if self.awaited is None:
             now = self.now()
             self.awaited = {pid: now for pid in pids if pid not in self.met}
             self._serve()
+        self.busy = {pid for pid, ready in pids.items() if not ready}
 
     def hello(self, row: int, pid: int, told: Message | None) -> None:
         """A worker has said what it holds; None: it is of a build that holds nothing. What it holds counts once its
@@ -353,8 +356,11 @@ class BudgetAuthority:
         now = self.now()
         if self.awaited:
             for pid in [pid for pid, since in self.awaited.items() if now - since > SILENT]:
-                self.awaited[pid] = now
-                self.replace(pid)
+                if pid in self.busy:
+                    del self.awaited[pid]
+                else:
+                    self.awaited[pid] = now
+                    self.replace(pid)
         if now - self.swept < SWEEP:
             return
         self.swept = now

@@ -187,6 +187,10 @@ class BookStore:
             raise
         return totals
 
+    def forget(self, before: str) -> None:
+        """Forget what was spent in days and months before *before* (``2026-11``), and in weeks of earlier years."""
+        self.writer.execute("DELETE FROM spent WHERE period < ? AND period != 'total'", (before,))
+
     def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> list[dict[str, Any]]:
         """Figures from hour *begin* to before hour *end* (``2026-11-21T22``), by *by* (names of :data:`DIMENSIONS`),
         and by *bucket* (a key of :data:`SPAN`) as ``at``. Ordered by bucket, then by cost, the dearest first."""

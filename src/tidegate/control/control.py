@@ -198,7 +198,7 @@ class Control:
             self.folder.path / "limits.journal", time.monotonic, time.time, self._send_to, self.workers
         )
         self.money = Bookkeeper(
-            self.folder.path, time.monotonic, time.time, self._send_to, self.workers, say=say
+            self.folder.path, time.monotonic, time.time, self._send_to, self.workers, say=say, fresh=self.birth.fresh
         )  # fmt: skip
         assert self.segment is not None
         self.upstreams = UpstreamKeeper(self.segment, self.folder, self._tell_upstreams)
@@ -326,7 +326,7 @@ class Control:
             if self.money is not None:
                 self.money.gone(gone.row, gone.pid)
         if self.money is not None:
-            self.money.crew(self.book.workers)
+            self.money.crew({worker.pid: worker.ready for worker in self.book.workers.values()})
         self.news.set()
 
     async def _orphaned(self) -> None:

@@ -26,6 +26,8 @@ OVERTIME: Final = 60.0
 """Seconds past its deadline after which a call that is still open is booked."""
 LATE: Final = 86_400.0
 """Seconds for which the end of a call that was booked so may still be heard of."""
+LONG_PAST: Final = 400 * 86_400.0
+"""Seconds after which nobody asks what a period has cost: budgets never go back to it."""
 TIDY: Final = 60.0
 """Seconds between two looks for segments that are kept long enough."""
 
@@ -324,6 +326,7 @@ class Shipping:
         if now - self.tidied < TIDY:
             return
         self.tidied = now
+        self.store.forget(hour_of(max(self.latest, now) - LONG_PAST)[:7])
         for name in [name for names in boots.values() for name in names]:
             found = (self.folder / name).stat()
             read = self.positions.get(name, 0) >= found.st_size

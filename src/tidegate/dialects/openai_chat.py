@@ -258,7 +258,8 @@ class _RequestWriter:
 
     def _tools(self) -> None:
         request, voice = self.request, self.voice
-        if "functions" in self.own:
+        if "functions" in self.said:
+            self._functions()
             return
         if request.tools and "tools" in voice.lacks:
             self.losses.append("tools")
@@ -274,6 +275,15 @@ class _RequestWriter:
         self._choice(request.tool_choice)
         if request.parallel_tools is not None:
             self._put("parallel_tools", "parallel_tool_calls", request.parallel_tools, True)
+
+    def _functions(self) -> None:
+        """Tools as clients said them before there were tools."""
+        choice = self.request.tool_choice
+        self.body["functions"] = [self._tool(tool, "functions")["function"] for tool in self.request.tools]
+        if choice.mode == "one":
+            self.body["function_call"] = {"name": self.aliases.get(choice.names[0], choice.names[0])}
+        elif choice.mode == "none" or "function_call" in self.said:
+            self.body["function_call"] = choice.mode
 
     def _tool(self, tool: Tool, where: str) -> Any:
         if tool.kind != "function":

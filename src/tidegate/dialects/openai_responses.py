@@ -25,16 +25,15 @@ from tidegate.rules.response_event_writer import ResponseEventWriter
 from tidegate.rules.thinking_budget import effort_of
 from tidegate.rules.tool_ids import fit_id
 from tidegate.rules.tool_names import name_aliases
-from tidegate.wire.chat_parts import mark_of, own_members
+from tidegate.wire.chat_parts import mark_of, own_members, spelling
 from tidegate.wire.chat_tap import spliced
 from tidegate.wire.json_object import WrongShape, encode, is_object, members, raw_of
 from tidegate.wire.response_item_writer import ItemWriter, Manner
 from tidegate.wire.response_items import OWNER, RESPONSES
-from tidegate.wire.response_request import LOGPROBS, read_response_request
+from tidegate.wire.response_request import LOGPROBS, SEALED, read_response_request
 
 ID_LIMIT: Final = 64
 _TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
-_SEALED: Final = "reasoning.encrypted_content"
 _LAST: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 _RESERVED: Final = frozenset({
@@ -331,7 +330,7 @@ class _Writer:
         if not self.native:
             if "state" not in self.voice.lacks:
                 body["store"] = False
-                include = [_SEALED] if "thinking" not in self.voice.lacks else []
+                include = [SEALED] if "thinking" not in self.voice.lacks else []
                 if request.sampling.logprobs:
                     include.append(LOGPROBS)
                 if include:
@@ -349,6 +348,9 @@ class _Writer:
                 body["truncation"] = state.truncation
             if state.background:
                 body["background"] = True
+        said = spelling(request.extra, "include", RESPONSES)
+        if said:
+            body["include"] = said.split(",")
         if "background" in self.said:
             body.setdefault("background", False)
         if "cache" not in self.voice.lacks:

@@ -19,7 +19,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class Extra(msgspec.Struct, frozen=True):
-    """Members without a neutral name, in the order they came, and the dialect whose words they are."""
+    """Members without a neutral name, in the order they came, and the dialect whose words they are. An empty value only
+    remembers how a neutral thing was spelled (``max_tokens``, ``role=developer``): for any other dialect no loss."""
 
     dialect: str
     members: tuple[tuple[str, Raw], ...] = ()

@@ -25,7 +25,7 @@ from tidegate.exchange.chat import (
     ToolResult,
 )
 from tidegate.wire.chat_messages import TRANSCRIPT
-from tidegate.wire.chat_parts import CHAT, PartWriter
+from tidegate.wire.chat_parts import CHAT, PartWriter, spelling
 from tidegate.wire.chat_thoughts import call_seal, detail, needs_details
 from tidegate.wire.data_url import data_url
 from tidegate.wire.json_object import encode, raw_of, string
@@ -96,11 +96,7 @@ class MessageWriter:
         return True
 
     def _role(self, message: Message) -> str:
-        word: str = message.role
-        if message.extra is not None and message.extra.dialect == CHAT:
-            for name, value in message.extra.members:
-                if name == "role":
-                    word = string(value)
+        word = spelling(message.extra, "role") or message.role
         return self.manner.rename.get(word, word)
 
     def _other(self, message: Message, where: str, written: list[Any]) -> None:
@@ -150,7 +146,8 @@ class MessageWriter:
         if extra is not None:
             if extra.dialect == CHAT:
                 for name, value in extra.members:
-                    body.setdefault(name, raw_of(value))
+                    if value:
+                        body.setdefault(name, raw_of(value))
             else:
                 self.losses.extend([f"{where}.{name}" for name, value in extra.members if value])
 

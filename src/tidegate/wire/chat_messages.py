@@ -22,7 +22,7 @@ from tidegate.exchange.chat import (
     ToolCall,
     ToolResult,
 )
-from tidegate.wire.chat_parts import CHAT, as_text, extra_of, read_content, read_part
+from tidegate.wire.chat_parts import CHAT, as_text, extra_of, read_content, read_part, spelled
 from tidegate.wire.chat_thoughts import read_call_seal, read_detail
 from tidegate.wire.json_object import NULL, WrongShape, integer, is_object, items, members, string
 
@@ -62,9 +62,10 @@ def read_message(raw: Raw, path: str) -> Message:
         name = ""
     else:
         parts = read_content(told.pop("content", b""), path + ".content")
+    left: list[tuple[str, Raw]] = list(told.items())
     if word in ("developer", "function"):
-        told["role"] = b'"%b"' % word.encode()
-    return Message(role=role, parts=parts, name=name, extra=Extra(CHAT, tuple(told.items())), raw=raw)
+        left.append(spelled("role", word))
+    return Message(role=role, parts=parts, name=name, extra=Extra(CHAT, tuple(left)), raw=raw)
 
 
 def assistant_parts(told: dict[str, Raw], path: str, vendor: str, aliases: Mapping[str, str]) -> tuple[Part, ...]:

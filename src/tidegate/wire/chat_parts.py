@@ -125,6 +125,19 @@ def own_members(extra: Extra | None, dialect: str = CHAT) -> dict[str, Raw]:
     return dict(extra.members) if extra is not None and extra.dialect == dialect else {}
 
 
+def spelled(name: str, text: str) -> tuple[str, Raw]:
+    """A member of an extra that remembers in which word *name* was said."""
+    return f"{name}={text}", b""
+
+
+def spelling(extra: Extra | None, name: str, dialect: str = CHAT) -> str:
+    """The word that was remembered for *name*, "" for none."""
+    for member in own_members(extra, dialect):
+        if member.startswith(name + "="):
+            return member[len(name) + 1 :]
+    return ""
+
+
 def _read_mark(told: dict[str, Raw]) -> CacheMark | None:
     value = told.get(BREAKPOINT) or told.get(VENDOR_MARK) or b""
     if not is_object(value):

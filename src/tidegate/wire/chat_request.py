@@ -223,9 +223,10 @@ class _RequestReader:
 
     def _tools(self) -> tuple[Tool, ...]:
         told = self.told
-        if "functions" in told:  # before there were tools; the member stays, to be said again
+        if "functions" in told:  # before there were tools
+            self.said.append("functions")
             return tuple([_function_tool(members(raw, "functions"), {}, "functions")
-                          for raw in items(told["functions"], "functions")])  # fmt: skip
+                          for raw in items(told.pop("functions"), "functions")])  # fmt: skip
         value = told.pop("tools", None)
         if value is None:
             return ()
@@ -234,7 +235,9 @@ class _RequestReader:
     def _tool_choice(self) -> ToolChoice:
         value = self.told.pop("tool_choice", None)
         if value is None:
-            value = self.told.get("function_call")
+            value = self.told.pop("function_call", None)
+            if value == b'"auto"':
+                self.said.append("function_call")
             if value is not None and is_object(value):
                 return ToolChoice("one", (string(members(value).get("name", b""), "function_call.name"),))
             return ToolChoice("none") if value == b'"none"' else ToolChoice()

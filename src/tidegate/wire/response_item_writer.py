@@ -27,9 +27,9 @@ from tidegate.exchange.chat import (
     ToolResult,
     Video,
 )  # fmt: skip
-from tidegate.wire.chat_parts import BREAKPOINT, mark_of, own_members
+from tidegate.wire.chat_parts import BREAKPOINT, mark_of, own_members, spelling
 from tidegate.wire.data_url import data_url
-from tidegate.wire.json_object import items, raw_of, string
+from tidegate.wire.json_object import items, raw_of
 from tidegate.wire.response_items import OWNER, RESPONSES, SEAL
 
 INSTRUCTIONS: Final = Extra(RESPONSES, (("instructions", b""),))
@@ -88,8 +88,7 @@ class ItemWriter:
                 content.append(part)
         if content or not message.parts:
             role = "user" if message.role == "tool" else message.role
-            word = own_members(message.extra, RESPONSES).get("role")
-            body: dict[str, Any] = {"role": string(word) if word else role}
+            body: dict[str, Any] = {"role": spelling(message.extra, "role", RESPONSES) or role}
             if len(content) == 1 and type(content[0]) is Text and content[0].cache is None and content[0].extra is None:
                 body["content"] = content[0].text
             else:
@@ -98,9 +97,8 @@ class ItemWriter:
             written.append(body)
 
     def _result(self, part: ToolResult, message: Message, where: str) -> Any:
-        own = own_members(message.extra, RESPONSES)
         body: dict[str, Any] = {
-            "type": raw_of(own["type"]) if "type" in own else "function_call_output",
+            "type": spelling(message.extra, "type", RESPONSES) or "function_call_output",
             "call_id": self.manner.fit(part.call_id),
         }
         if all(type(inner) is Text and inner.extra is None for inner in part.parts):
@@ -267,14 +265,15 @@ def call_item(
     own = own_members(part.extra, RESPONSES)
     body: dict[str, Any] = {"type": "custom_tool_call" if part.custom else "function_call"}
     if own_id is not None:
-        body["id"] = raw_of(own["id"]) if "id" in own else own_id("ctc" if part.custom else "fc", part.id)
+        body["id"] = spelling(part.extra, "id", RESPONSES) or own_id("ctc" if part.custom else "fc", part.id)
     body["call_id"] = fit(part.id)
     body["name"] = name
     body["input" if part.custom else "arguments"] = part.arguments if part.custom else part.arguments or "{}"
     if own_id is not None and not part.custom:
         body["status"] = "completed"
     for member, value in own.items():
-        body.setdefault(member, raw_of(value))
+        if value:
+            body.setdefault(member, raw_of(value))
     return body
 
 

@@ -32,7 +32,7 @@ from tidegate.exchange.chat import (
     ToolCall,
     ToolResult,
 )  # fmt: skip
-from tidegate.wire.chat_parts import BREAKPOINT, extra_of, seconds_of
+from tidegate.wire.chat_parts import BREAKPOINT, extra_of, seconds_of, spelled
 from tidegate.wire.data_url import split_data_url
 from tidegate.wire.json_object import (
     NULL,
@@ -115,22 +115,23 @@ def _read_message(told: dict[str, Raw], item: Raw, path: str) -> Message:
     parts = read_content(told.pop("content", b""), path + ".content")
     id = optional(told, "id", path)
     told.pop("id", None)
+    left = list(told.items())
     if word == "developer":
-        told["role"] = b'"developer"'
-    return Message(role=role, parts=parts, id=id, extra=Extra(RESPONSES, tuple(told.items())), raw=_joined([item]))
+        left.append(spelled("role", word))
+    return Message(role=role, parts=parts, id=id, extra=Extra(RESPONSES, tuple(left)), raw=_joined([item]))
 
 
 def _read_result(told: dict[str, Raw], kind: str, item: Raw, path: str) -> Message:
     call_id = string(told.pop("call_id", b""), path + ".call_id")
     parts = read_content(told.pop("output", b""), path + ".output")
-    if kind == "function_call_output":
-        told.pop("type", None)
+    told.pop("type", None)
     id = optional(told, "id", path)
     told.pop("id", None)
+    left = list(told.items())
+    if kind != "function_call_output":
+        left.append(spelled("type", kind))
     result = ToolResult(call_id=call_id, parts=parts)
-    return Message(
-        role="tool", parts=(result,), id=id, extra=Extra(RESPONSES, tuple(told.items())), raw=_joined([item])
-    )
+    return Message(role="tool", parts=(result,), id=id, extra=Extra(RESPONSES, tuple(left)), raw=_joined([item]))
 
 
 def read_content(raw: Raw, path: str) -> tuple[Part, ...]:
@@ -236,15 +237,19 @@ def _read_call(told: dict[str, Raw], kind: str, path: str, vendor: str, aliases:
     name = string(told.get("name", b""), path + ".name")
     arguments = optional(told, "input" if custom else "arguments", path)
     call_id = string(told.get("call_id", b""), path + ".call_id")
-    for member in ("type", "name", "input", "arguments", "call_id", "status"):
+    id = optional(told, "id", path)
+    for member in ("type", "id", "name", "input", "arguments", "call_id", "status"):
         told.pop(member, None)
+    left = list(told.items())
+    if id:
+        left.append(spelled("id", id))
     return ToolCall(
         id=call_id,
         name=aliases.get(name, name),
         arguments=arguments or ("" if custom else "{}"),
         origin=Origin(vendor) if vendor else None,
         custom=custom,
-        extra=extra_of(told, RESPONSES),
+        extra=Extra(RESPONSES, tuple(left)) if left else None,
     )
 
 

@@ -42,6 +42,7 @@ from tidegate.wire.response_item_writer import INSTRUCTIONS
 from tidegate.wire.response_items import RESPONSES, optional, read_input
 
 LOGPROBS: Final = "message.output_text.logprobs"
+SEALED: Final = "reasoning.encrypted_content"
 SAID: Final = b""
 
 
@@ -116,7 +117,11 @@ class _Reader:
         top = self._take("top_logprobs", integer)
         verbosity = optional(self.text, "verbosity", "text")
         self.text.pop("verbosity", None)
-        wanted = bool(include) and LOGPROBS in strings(include, "include")
+        words = strings(include, "include") if include else []
+        wanted = LOGPROBS in words
+        if words and not set(words) - {LOGPROBS, SEALED}:
+            del self.told["include"]
+            self.said.append("include=" + ",".join(words))
         return Sampling(
             temperature=self._take("temperature", number),
             top_p=self._take("top_p", number),

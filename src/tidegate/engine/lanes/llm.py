@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tidegate.engine.models.accounting import Account
-from tidegate.engine.models.answering import PLAIN_WORDS, finished_head, money_fields, target_fields
+from tidegate.engine.models.answering import PLAIN_WORDS, finished_head, loss_text, money_fields, target_fields
 from tidegate.engine.models.asking import ModelCall, read_body
 from tidegate.engine.models.catalogue import show_models
-from tidegate.engine.models.choosing import CHAT_KINDS, Candidate, candidates_of, resolve
+from tidegate.engine.models.choosing import CHAT_KINDS, Candidate, candidates_of, clamped, resolve
 from tidegate.engine.models.counting import count_here, counters_of
 from tidegate.engine.models.forms import Form, is_form, read_form
 from tidegate.engine.models.owning import OWNED, prepare
@@ -102,6 +102,7 @@ async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
     else:
         account.refuse_if_exhausted()
         candidates = candidates_of(call, call.runtime.models)
+        clamped(call, candidates)
     await account.admit()
     await account.open(candidates)
     await answer(call, account, candidates)
@@ -163,7 +164,7 @@ async def tell_stream(call: ModelCall, account: Account, stream: Stream, outlet:
     await stream.over
     account.usage, account.pieces = stream.usage, stream.pieces
     account.served, account.stop = stream.served, stream.stop_word
-    call.losses = stream.reached.losses
+    call.losses = stream.reached.losses + stream.lost()
     fault = stream.fault
     if fault is None:
         try:
@@ -176,6 +177,8 @@ async def tell_stream(call: ModelCall, account: Account, stream: Stream, outlet:
     if fault is None:
         if call.llm.expose != "none":
             end = stream.comment(f"x-tidegate-cost: {dollars(account.cost)}")
+            if stream.lost():
+                end += stream.comment(f"x-tidegate-loss: {loss_text(stream.lost())}")
         end += stream.ending()
         note_answer(call, account, stream.first_at)
     else:

@@ -115,6 +115,13 @@ class ModelCall:
         self.body = body
         self._request = None
 
+    def clamp(self, output: int, choices: int) -> None:
+        """Lower what the client asked for. The neutral form says it; bytes do not pass any more."""
+        request = self.request
+        sampling = msgspec.structs.replace(request.sampling, n=choices)
+        self._request = msgspec.structs.replace(request, max_output=output or None, sampling=sampling)
+        self._needs = None
+
     def bare_request(self) -> ChatRequest:
         """The request as far as it is known without reading it: for writers that only frame."""
         if self._request is not None:
@@ -183,8 +190,3 @@ async def read_body(call: ModelCall, body: RequestBody | None) -> None:
         call.request  # noqa: B018 - read now: bytes may not pass
     if "context_id" in members or "delta_updates" in members:
         raise Fault("unsupported_level", "This route keeps no contexts.", side=CLIENT)
-
-
-def with_members(call: ModelCall, **changes: Any) -> None:
-    """Put values of ours into the request (a clamp). The neutral form says it; bytes do not pass any more."""
-    call._request = msgspec.structs.replace(call.request, **changes)

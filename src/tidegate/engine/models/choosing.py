@@ -13,6 +13,7 @@ from tidegate.ports.dialect import Voice
 from tidegate.ports.models import CatalogueRow, DoorPlan, ModelPlan, ModelTargetPlan, PriceRow, ProviderPlan
 from tidegate.ports.strategy import Ask, Standing
 from tidegate.rules.capability import lacking
+from tidegate.rules.clamping import clamp
 from tidegate.rules.model_access import allowed, longest, matches, within
 from tidegate.rules.owner_ids import owners_in, tag_of, untagged
 
@@ -233,6 +234,33 @@ def capable(call: ModelCall, found: list[Candidate]) -> list[Candidate]:
         best = [c for c in kept if c.catalogue.features is None or needs.wishes <= c.catalogue.features]
         return best or kept
     return kept
+
+
+BOUND_WORDS = (b"max_", b"axOutputTokens", b"maxTokens", b"num_predict", b'"n"', b"candidateCount")
+"""One of these stands in every body that names a bound of its own."""
+
+
+def clamped(call: ModelCall, found: list[Candidate]) -> None:
+    """Hold the call to the bounds of its model, and to what the catalogue knows of all its targets (LLM 10)."""
+    plan = call.plan
+    if plan is None or call.surface.kind not in CHAT_KINDS:
+        return
+    bounds = plan.clamp
+    known = min([c.catalogue.max_output for c in found])
+    bounded = bounds.max_output or bounds.max_input or bounds.n
+    if not bounded and not (known and any(word in call.body for word in BOUND_WORDS)):
+        return
+    needs = call.needs
+    kept = clamp(
+        needs.output, needs.choices, needs.input_tokens, most_output=bounds.max_output, most_choices=bounds.n,
+        most_input=bounds.max_input, known=max([c.catalogue.max_output for c in found]) if known else 0,
+        lower=bounds.lower,
+    )  # fmt: skip
+    if kept.said:
+        call.clamped = kept.said
+        call.clamp(kept.output, kept.choices)
+        for candidate in found:
+            candidate.passes = False
 
 
 def in_order(call: ModelCall, found: list[Candidate], states: ModelStates) -> list[Candidate]:

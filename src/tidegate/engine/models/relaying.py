@@ -175,6 +175,10 @@ class Stream(Side):
         """The same for the end of the body."""
         raise NotImplementedError
 
+    def lost(self) -> tuple[str, ...]:
+        """What the client's dialect could not say of the answer."""
+        return ()
+
     def comment(self, text: str) -> bytes:
         """A line that the client skips."""
         raise NotImplementedError

@@ -72,6 +72,9 @@ class TranslatedStream(Stream):
                 self.content = True
             out.append(self.writer.write(delta))
 
+    def lost(self) -> tuple[str, ...]:
+        return tuple(self.writer.losses)
+
     def comment(self, text: str) -> bytes:
         return self.writer.comment(text)
 

@@ -31,6 +31,7 @@ from tidegate.engine.models.translating import TranslatedStream
 from tidegate.exchange.chat import ChatAnswer, Usage
 from tidegate.exchange.fault import GATEWAY, IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Fault
 from tidegate.exchange.ledger import CallAttempt
+from tidegate.ports.authority import Verdict
 from tidegate.rules.chat_assembly import deltas_of
 from tidegate.rules.fallback import CREDENTIAL_OUT, after, row_of
 from tidegate.rules.owner_ids import WORDS, tagged
@@ -141,6 +142,7 @@ async def attempt(call: ModelCall, candidate: Candidate, outlet: Outlet | None) 
     crowded = full(call, candidate)
     if crowded is not None:
         raise crowded
+    await take_limits(call, candidate)
     call.x.attempts += 1
     reached = await call_target(call, candidate, runtime.models)
     dialect = candidate.door.dialect or call.dialect
@@ -214,6 +216,8 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
     answer: Any = dialect.read_answer(body, voice, reached.aliases)
     whole.usage = answer.usage
     whole.served = answer.model
+    if call.plan is not None and call.plan.echo == "asked":
+        answer = msgspec.structs.replace(answer, model=call.asked)
     if isinstance(answer, ChatAnswer) and answer.choices:
         whole.stop = answer.choices[0].stop
     if call.stream:
@@ -308,12 +312,33 @@ def tried(candidate: Candidate, begun: float, ended: float, fault: Fault | None)
     )
 
 
+async def take_limits(call: ModelCall, candidate: Candidate) -> None:
+    """Charge the target's and its provider's own rates; one that is used up is left for the next target."""
+    target = candidate.target
+    tokens = 0
+    provider = target.provider
+    for number, policy in enumerate((target.requests, provider.requests, target.tokens, provider.tokens)):
+        counts = number > 1
+        if policy is None:
+            continue
+        if counts and not tokens:
+            tokens = max(1, ask_of(call).input_tokens + ask_of(call).output_tokens)
+        verdict = policy.take(candidate.key, tokens if counts else 1)
+        if not isinstance(verdict, Verdict):
+            verdict = await verdict
+        if not verdict.allowed:
+            raise Fault("overloaded", "The target's own limit is reached.", reason="target_limit", side=GATEWAY,
+                        retry=NOT_PROCESSED, retry_after=verdict.retry_after)  # fmt: skip
+
+
 def full(call: ModelCall, candidate: Candidate) -> Fault | None:
     """The provider has all the calls it may have (bulkhead)."""
     provider = candidate.target.provider
     runtime = call.runtime
     share = max(1, provider.in_flight // max(1, runtime.workers))
-    if runtime.models.busy.get(provider.name, 0) <= share:
+    bound = candidate.target.in_flight
+    within = not bound or candidate.figures.in_flight <= max(1, bound // max(1, runtime.workers))
+    if within and runtime.models.busy.get(provider.name, 0) <= share:
         return None
     return Fault("overloaded", "The provider has all the calls it may have.", reason="bulkhead_full", side=GATEWAY,
                  retry=NOT_PROCESSED, retry_after=1.0)  # fmt: skip

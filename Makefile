@@ -23,7 +23,7 @@ help:
 	@echo "make wheel          build the compiled wheel into dist/"
 	@echo "make test-wheel     the tests against that wheel"
 	@echo "make test-all       the tests on every Python from 3.11 that is installed"
-	@echo "make docs           write what is generated: config reference, presets, schema"
+	@echo "make docs           write what is generated: config reference, presets, losses, schema"
 	@echo "make new KIND NAME  a new part and its twin test: make new filters my_filter"
 	@echo "make clean          remove what was built"
 
@@ -137,6 +137,7 @@ docs: $(DEV)
 	$(BIN)/tidegate schema > docs/config.schema.json
 	$(BIN)/python -m tidegate.assembly.reference
 	$(BIN)/python -m tidegate.assembly.preset_table
+	$(BIN)/python tests/docs/loss_table.py > docs/llm/losses.md
 
 docs-check: $(DEV)
 	@mkdir -p $(MARKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
+from docs import loss_table
 from tidegate import cli
 from tidegate.assembly import reference
 from tidegate.assembly.check import Checked, check
@@ -23,14 +25,15 @@ from tidegate.control.admin.app import make_app
 from tidegate.control.admin.desk import Desk
 from tidegate.control.data_folder import FOLDERS
 from tidegate.exchange.record import Record
+from tidegate.rules.surfaces import surface_of
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tidegate"
 WRITTEN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("[!r]*/*.md")])
 """Everything people write; the configuration reference is written by a program."""
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
-CURL_FLAGS = {"-i", "-k", "-H", "-s", "-X"}
-TAKING_A_WORD = {"-H", "-X"}
+CURL_FLAGS = {"-i", "-k", "-N", "-H", "-s", "-X", "-d"}
+TAKING_A_WORD = {"-H", "-X", "-d"}
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -58,10 +61,33 @@ def rows(file: Path, heading: str) -> list[list[str]]:
 
 # -- configs -----------------------------------------------------------------------------------------------------------
 
+ADDED = {
+    "listeners": "listeners: [{address: 127.0.0.1:8080}]",
+    "consumers": "consumers: [{name: team-a, keys: [a-key-for-team-a]}]",
+    "routes": "routes: [{name: models, match: {path: /}, filters: [{use: api_key}], llm: {}}]",
+}
+"""What a piece of a config about models is completed with, where it does not say it itself."""
+
+
+def configs(file: Path) -> list[str]:
+    """The configs of a document, whole: the pages about models show the part that they are about."""
+    found = []
+    for text in blocks(file, "yaml"):
+        said = set(re.findall(r"^(\w+):", text, re.MULTILINE))
+        if file.parent.name == "llm" and "listeners" not in said:
+            text += "".join(f"{line}\n" for name, line in ADDED.items() if name not in said)
+        found.append(text)
+    return found
+
+
+def keys_of(text: str) -> dict[str, str]:
+    """An environment with every key that a config asks it for: without, targets are left out and ``check`` warns."""
+    names = re.findall(r"\$\{(\w*(?:KEY|TOKEN|CREDENTIALS)\w*)(?::-)?\}", text)
+    return dict.fromkeys(names, "a-key-of-a-provider")
+
+
 CONFIGS = [
-    pytest.param(text, id=f"{name_of(file)}-{number}")
-    for file in WRITTEN
-    for number, text in enumerate(blocks(file, "yaml"))
+    pytest.param(text, id=f"{name_of(file)}-{number}") for file in WRITTEN for number, text in enumerate(configs(file))
 ]
 
 
@@ -73,7 +99,7 @@ def test_there_are_configs_to_check() -> None:
 def test_every_config_in_the_documents_is_good(text: str, tmp_path: Path) -> None:
     file = tmp_path / "tidegate.yaml"
     file.write_text(text, "utf-8")
-    assert check(file, {}).warnings == []
+    assert check(file, keys_of(text)).warnings == []
 
 
 def with_certificates(folder: Path) -> Path:
@@ -90,7 +116,8 @@ def with_certificates(folder: Path) -> Path:
 
 @pytest.mark.parametrize("example", [pytest.param(e, id=e.name) for e in EXAMPLES])
 def test_every_example_is_good(example: Path, tmp_path: Path) -> None:
-    assert check(with_certificates(tmp_path / "examples") / example.name, {}).warnings == []
+    environment = keys_of(example.read_text("utf-8"))
+    assert check(with_certificates(tmp_path / "examples") / example.name, environment).warnings == []
 
 
 def test_the_tls_example_tells_how_to_make_every_file_it_names() -> None:
@@ -103,7 +130,8 @@ def test_the_tls_example_tells_how_to_make_every_file_it_names() -> None:
 def test_every_example_is_listed_and_says_how_to_run_it() -> None:
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
     assert [e.name for e in EXAMPLES if f"(../examples/{e.name})" not in index] == []
-    assert [e.name for e in EXAMPLES if not re.search(rf"#   tidegate run -c \S*{e.name}", e.read_text("utf-8"))] == []
+    said = {e.name: f"{e.read_text('utf-8')}{index}" for e in EXAMPLES}
+    assert [name for name, text in said.items() if not re.search(rf"(#   |`)tidegate run -c \S*{name}", text)] == []
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------
@@ -172,9 +200,9 @@ def admin_paths() -> set[str]:
     return {*api.openapi()["paths"], str(api.openapi_url)}
 
 
-def curl(words: list[str]) -> tuple[str, dict[str, str]]:
-    """The address and the fields of a curl command."""
-    address, fields = "", {}
+def curl(words: list[str]) -> tuple[str, dict[str, str], str]:
+    """The address, the fields and the body of a curl command."""
+    address, fields, body = "", {}, ""
     rest = iter(words[1:])
     for word in rest:
         if word.startswith("-"):
@@ -182,10 +210,12 @@ def curl(words: list[str]) -> tuple[str, dict[str, str]]:
             value = next(rest) if word in TAKING_A_WORD else ""
             if word == "-H":
                 name, _, text = value.partition(": ")
-                fields[name] = text
+                fields[name.lower()] = text
+            elif word == "-d":
+                body = value
         else:
             address = word
-    return address, fields
+    return address, fields, body
 
 
 @pytest.fixture
@@ -195,33 +225,57 @@ def known(tmp_path: Path) -> dict[str, list[Checked]]:
     for file in WRITTEN:
         if not any("curl " in block for block in blocks(file, "sh")):
             continue
-        texts = [demo.CONFIG, *blocks(file, "yaml")]
+        texts = [demo.CONFIG, *configs(file)]
         for number, text in enumerate(texts):
             path = tmp_path / f"{number}.yaml"
             path.write_text(text, "utf-8")
-            found.setdefault(name_of(file), []).append(check(path, {}))
+            found.setdefault(name_of(file), []).append(check(path, keys_of(text)))
     return found
 
 
 def test_every_curl_line_reaches_something(known: dict[str, list[Checked]]) -> None:
     shown = [(where, *curl(words)) for where, words in commands() if words[0] == "curl" and where in known]
     assert len(shown) >= 10
-    for where, address, fields in shown:
+    for where, address, fields, body in shown:
         parts = urlsplit(address)
         if parts.port == 9080:
             assert parts.path in admin_paths(), (where, address)
             continue
         assert parts.netloc == "127.0.0.1:8080", (where, address)
         plans = [checked.built.plan for checked in known[where]]
-        hits = [plan.router.find("127.0.0.1", parts.path, "GET", fields, parts.query) for plan in plans]
+        method = "POST" if body else "GET"
+        hits = [plan.router.find("127.0.0.1", parts.path, method, fields, parts.query) for plan in plans]
         assert any(hits) or parts.path == "/nothing", (where, address)
+
+
+def test_every_call_of_a_model_shown_is_a_call_of_a_model_that_is_there(known: dict[str, list[Checked]]) -> None:
+    count = 0
+    for where, words in commands():
+        address, _, body = curl(words) if words[0] == "curl" and where in known else ("", {}, "")
+        if not body:
+            continue
+        path = urlsplit(address).path
+        said = json.loads(body)
+        name = surface_of("POST", path, {}).model or said["model"]
+        configured = [model.name for checked in known[where] for model in checked.config.models]
+        assert any(name == each or (each.endswith("*") and name.startswith(each[:-1])) for each in configured), where
+        count += 1
+    assert count >= 4
 
 
 def test_keys_shown_in_the_readme_and_the_tutorial_are_keys_of_a_config_there(known: dict[str, list[Checked]]) -> None:
     for where, words in commands():
         if words[0] == "curl" and where in known:
-            key = curl(words)[1].get("x-api-key")
-            keys = {k for checked in known[where] for consumer in checked.config.consumers for k in consumer.keys}
+            fields = curl(words)[1]
+            key = fields.get("x-api-key") or fields.get("x-goog-api-key")
+            if "authorization" in fields and "$(" not in fields["authorization"]:
+                key = fields["authorization"].removeprefix("Bearer ")
+            keys = {
+                k if isinstance(k, str) else k.key
+                for checked in known[where]
+                for consumer in checked.config.consumers
+                for k in consumer.keys
+            }
             assert key is None or key in keys, (where, key)
 
 
@@ -261,6 +315,13 @@ def test_every_source_file_named_in_a_document_exists() -> None:
 def test_the_configuration_reference_is_current() -> None:
     """As ``python -m tidegate.assembly.reference --check`` says."""
     assert (ROOT / "docs" / "reference" / "configuration.md").read_text("utf-8") == reference.page()
+
+
+def test_the_table_of_losses_is_current_and_nothing_is_lost_in_silence() -> None:
+    """As ``python tests/docs/loss_table.py`` prints it: a change of what gets lost is a change somebody reads."""
+    page = loss_table.page()
+    assert loss_table.IN_SILENCE not in page
+    assert (ROOT / "docs" / "llm" / "losses.md").read_text("utf-8") == page
 
 
 COUNTING = ("add", "gauge", "counter", "observe", "total", "histogram")

@@ -60,6 +60,11 @@ def test_what_is_not_known_has_no_price() -> None:
     assert facts.of("openai", "mini-2" + "0" * 300) == (None, CatalogueRow())
 
 
+def test_the_models_of_a_provider_are_known_by_name() -> None:
+    assert Facts(TABLE).names("openai") == tuple(fact.id for fact in TABLE.providers["openai"])
+    assert Facts(TABLE).names("nobody") == ()
+
+
 def test_names_are_remembered_within_a_bound() -> None:
     facts = Facts(TABLE)
     first = facts.of("openai", "mini")

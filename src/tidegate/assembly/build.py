@@ -20,7 +20,6 @@ import msgspec
 from tidegate.assembly import config as c
 from tidegate.assembly import config_words as w
 from tidegate.assembly.chains import Chains, Made, body_limit_of
-from tidegate.assembly.config_models import Ledger
 from tidegate.assembly.facts import FactTable
 from tidegate.assembly.generation import Generation, split
 from tidegate.assembly.models import MODEL_TIMES, BuiltModels, ModelWork, llm_plan, model_times
@@ -91,14 +90,12 @@ class Built:
 
     plan        the Plan
     generation  the items it was made from, for ``generation.consumers``; None for a proof
-    ledger      where costs are written down
     filters     ``<route>/<index>`` → the filter there
     """
 
     def __init__(self) -> None:
         self.plan: Plan
         self.generation: Generation | None = None
-        self.ledger: Ledger = Ledger()
         self.models: BuiltModels = BuiltModels()
         self.filters: dict[str, Made] = {}
         self.balancers: dict[str, Made] = {}
@@ -176,7 +173,7 @@ class Builder:
         settings, gateway = self._settings(items, folder)
         work = _Work(self._shelf, gateway, folder, tools_for, previous, standing=self._before)
         built = work.built
-        built.generation, built.settings, built.ledger = items, settings, gateway.ledger
+        built.generation, built.settings = items, settings
 
         for index, raw in enumerate(items.upstreams):
             with self._about(("upstreams", index)):
@@ -451,7 +448,7 @@ class _Work:
 
     def take_models(self, work: ModelWork, gateway: c.Gateway, consumers: bytes) -> None:
         """Put what *work* has built into the Plan."""
-        work.finish(gateway.tenants, consumers)
+        work.finish(gateway.tenants, gateway.ledger, consumers)
         for upstream in work.upstreams:
             self.upstreams[upstream.name] = upstream
 

@@ -85,6 +85,10 @@ class Facts:
             found = self._found[key] = self._look(provider, model)
         return found
 
+    def names(self, provider: str) -> tuple[str, ...]:
+        """The models of *provider* that the table knows."""
+        return tuple(fact.id for fact in self._table.providers.get(provider, ()))
+
     def _look(self, provider: str, model: str) -> tuple[PriceRow | None, CatalogueRow]:
         name = model.lower()
         if len(name) > LONGEST_NAME:

@@ -230,7 +230,7 @@ class ModelWork:
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 
-    def finish(self, tenants: tuple[m.Tenant, ...], consumers: bytes) -> ModelsPlan:
+    def finish(self, tenants: tuple[m.Tenant, ...], ledger: m.Ledger, consumers: bytes) -> ModelsPlan:
         """The plan. *consumers*: the lines of the generation."""
         patterns = [(name[:-1], model) for name, model in self.models.items() if name.endswith("*")]
         self.built.plan = ModelsPlan(
@@ -240,6 +240,8 @@ class ModelWork:
             callers=ModelCallers(consumers, tenants, self._limits),
             dialects=self._dialects,
             facts=self.facts,
+            durability=ledger.durability,
+            keep=ledger.keep,
         )
         return self.built.plan
 

@@ -264,6 +264,9 @@ class FactsOf(Protocol):
     def of(self, provider: str, model: str) -> tuple[PriceRow | None, CatalogueRow]:
         """(None, unknown) for a name nobody knows."""
 
+    def names(self, provider: str) -> tuple[str, ...]:
+        """The models of *provider* that are known by name: what a pattern stands for in the catalogue."""
+
 
 @dataclass(frozen=True, slots=True)
 class LlmPlan:

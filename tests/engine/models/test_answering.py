@@ -1,0 +1,152 @@
+"""What the gateway says itself on a model route, in the client's own words (LLM 5.11, 15)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conversation import House, Side, settle
+from model_house import (
+    ONE,
+    SPOKEN,
+    MemoryBooks,
+    ask,
+    body_of,
+    chat,
+    completion,
+    model,
+    models,
+    provider,
+    scene,
+    target,
+    whole,
+)
+
+from tidegate.engine.models.answering import helps, loss_text
+from tidegate.exchange.fault import UPSTREAM, Fault
+from tidegate.ports.models import CatalogueRow, ClampPlan
+
+PLAN = models(model("fast", target(provider(1))), dialects=SPOKEN)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("/v1/chat/completions", lambda b: b["error"]["code"] == "model_not_found"),
+        ("/v1/responses", lambda b: b["error"]["code"] == "model_not_found"),
+        ("/v1/messages", lambda b: b["type"] == "error" and b["error"]["type"] == "not_found_error"),
+        ("/v1beta/models/no:generateContent", lambda b: b["error"]["status"] == "NOT_FOUND"),
+        ("/model/no/converse", lambda b: "message" in b),
+        ("/v1/embeddings", lambda b: b["error"]["code"] == "model_not_found"),
+    ],
+)
+def test_a_fault_of_ours_has_the_shape_of_the_clients_dialect(path: str, shape: Any) -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({"model": "no", "max_tokens": 1}, path))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 404 ") and b"content-type: application/json\r\n" in got
+        assert b"x-should-retry: false\r\n" in got and shape(body_of(got))
+
+    scene(play, PLAN)
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/messages/nothing", "/chat/completions"])
+def test_so_has_one_of_a_path_that_nobody_serves(path: str) -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({}, path))
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 404 ") and "error" in body_of(got)
+
+    scene(play, PLAN)
+
+
+@pytest.mark.parametrize(
+    ("expose", "some", "more"), [("none", False, False), ("basic", True, False), ("full", True, True)]
+)
+def test_the_route_decides_how_much_is_told(expose: str, some: bool, more: bool) -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says(whole(200, completion()))
+        got = client.hears()
+        assert (b"x-tidegate-model" in got, b"x-tidegate-cost" in got) == (some, some)
+        assert (b"x-tidegate-attempts" in got) is more
+        if not some:
+            assert b"x-tidegate" not in got
+
+    scene(play, ONE, expose=expose)
+
+
+def test_what_was_lowered_is_said() -> None:
+    plan = models(model("fast", target(provider(1), catalogue=CatalogueRow(max_output=7))))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(max_tokens=9)))
+        await settle()
+        assert b'"max_completion_tokens":7' in house.upstreams[0].hears().replace(
+            b'"max_tokens":7', b'"max_completion_tokens":7'
+        )
+        house.upstreams[0].says(whole(200, completion()))
+        assert b"\r\nx-tidegate-clamped: max_output=7\r\n" in client.hears()
+
+    scene(play, plan)
+
+
+def test_a_model_may_refuse_instead() -> None:
+    plan = models(model("fast", target(provider(1)), clamp=ClampPlan(max_output=7)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(max_tokens=9)))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 400 ")
+
+    scene(play, plan)
+
+
+def test_losses_are_a_structured_list_of_a_kilobyte_at_most() -> None:
+    assert loss_text(("temperature", 'a"b\n')) == '"temperature", "ab?"'
+    long = loss_text(tuple(f"messages[{n}].thinking" for n in range(200)))
+    assert len(long) <= 1024 and long.endswith('"') and ', "+' in long
+
+
+def test_losses_are_told_and_a_strict_route_refuses_them() -> None:
+    from model_house import ANTHROPIC
+
+    plan = models(model("fast", target(provider(1, ANTHROPIC), "claude")))
+
+    async def told(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(seed=3)))
+        await settle()
+        answer = {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [], "stop_reason": "end_turn",
+                  "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1}}  # fmt: skip
+        house.upstreams[0].says(whole(200, answer))
+        assert b'\r\nx-tidegate-loss: "seed"\r\n' in client.hears()
+        assert books.records[0].losses == ("seed",)
+
+    async def refused(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(seed=3)))
+        await settle()
+        got = client.hears()
+        assert (got.startswith(b"HTTP/1.1 400 ") and b"translation_loss" in got) or b"seed" in got
+        for side in house.upstreams:
+            assert side.hears() == b""
+
+    scene(told, plan)
+    scene(refused, plan, loss="refuse")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "wanted"),
+    [
+        (Fault("rate_limited", retry_after=1.0), 429, True),
+        (Fault("budget_exceeded"), 429, False),
+        (Fault("overloaded", side=UPSTREAM), 529, True),
+        (Fault("bad_upstream", reason="upstream_auth", side=UPSTREAM), 502, False),
+        (Fault("bad_upstream", reason="reset", side=UPSTREAM), 502, True),
+        (Fault("invalid_request"), 400, False),
+        (Fault("model_not_found", side=UPSTREAM), 404, False),
+    ],
+)
+def test_sdks_are_told_whether_another_try_can_help(fault: Fault, status: int, wanted: bool) -> None:
+    assert helps(fault, status) is wanted

@@ -118,8 +118,10 @@ def test_losses_are_told_and_a_strict_route_refuses_them() -> None:
     async def told(house: House, client: Side, books: MemoryBooks) -> None:
         client.says(ask(chat(seed=3)))
         await settle()
-        answer = {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [], "stop_reason": "end_turn",
-                  "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1}}  # fmt: skip
+        answer = {
+            "id": "m", "type": "message", "role": "assistant", "model": "c", "content": [], "stop_reason": "end_turn",
+            "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
+        }  # fmt: skip
         house.upstreams[0].says(whole(200, answer))
         assert b'\r\nx-tidegate-loss: "seed"\r\n' in client.hears()
         assert books.records[0].losses == ("seed",)

@@ -17,7 +17,8 @@ def test_only_what_the_provider_needs_to_know_travels() -> None:
         head = house.upstreams[0].hears().partition(b"\r\n\r\n")[0].decode()
         names = [line.partition(":")[0] for line in head.split("\r\n")[1:]]
         assert names == [
-            "host", "content-type", "accept", "accept-encoding", "user-agent", "authorization", "traceparent", "content-length",
+            "host", "content-type", "accept", "accept-encoding", "user-agent", "authorization", "traceparent",
+            "content-length",
         ]  # fmt: skip
         assert "accept-encoding: identity" in head and "user-agent: tidegate" in head
         house.upstreams[0].says(whole(200, completion()))

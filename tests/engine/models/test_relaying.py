@@ -135,7 +135,8 @@ def test_events_of_gemini_become_one_array_for_a_client_that_asked_for_none() ->
         await settle()
         assert b":streamGenerateContent?alt=sse HTTP/1.1\r\n" in house.upstreams[0].hears()
         first = '{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}'
-        last = '{"candidates":[{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":5}}'
+        stop = '{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP"}'
+        last = f'{{"candidates":[{stop}],"usageMetadata":{{"promptTokenCount":10,"candidatesTokenCount":5}}}}'
         house.upstreams[0].says(STREAM_HEAD + piece(f"data: {first}\n\n") + piece(f"data: {last}\n\n") + END)
         head, _, body = client.hears().partition(b"\r\n\r\n")
         assert b"content-type: application/json" in head

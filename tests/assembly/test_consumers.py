@@ -173,3 +173,14 @@ def test_callers_that_were_replaced_are_returned_and_let_go_bit_by_bit() -> None
     assert consumers.by_key("1") is None and consumers.secret_of("c1", "hmac") is None
     assert [old.let_go(2), old.let_go(2), old.let_go(2)] == [True, True, False]
     assert (old.names, old.digests, old.secrets) == ({}, {}, {})
+
+
+def test_a_key_with_a_name_and_an_end_of_its_own_is_its_owners_no_longer_than_that() -> None:
+    digest = digest_of(b"pepper", b"a-named-key")
+    owner = Consumer("c", key_id="ci", expires=150.0)
+    now = [100.0]
+    found = WorkerConsumers([b"pepper"], lambda: now[0])
+    found.configure(Callers([Configured(Consumer("c", expires=500.0), (digest,), {}, ((digest, owner),))]))
+    assert found.by_key("a-named-key") == owner
+    now[0] = 200.0
+    assert found.by_key("a-named-key") is None

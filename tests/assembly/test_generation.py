@@ -127,3 +127,71 @@ def test_consumers_are_lines_of_their_own_and_read_one_by_one() -> None:
     assert found.consumers.count(b"\n") == 2
     assert [each.consumer.name for each in generation.consumers(found, {})] == ["a", "b", "c"]
     assert list(generation.consumers(generation.split(written()), {})) == []
+
+
+# -- callers of models -------------------------------------------------------------------------------------------------
+
+
+def test_consumers_stand_by_name_so_that_one_is_found_without_reading_the_others() -> None:
+    names = [f"c{number * 7919 % 500}" for number in range(500)]
+    lines = generation.split(written(consumers=[{"name": name, "tags": [name]} for name in names])).consumers
+    for name in names:
+        found = generation.find(lines, name)
+        assert found is not None and found.tags == (name,)
+    for name in ("", "c", "c500", "C1", "zzz", "c1x", "0"):
+        assert generation.find(lines, name) is None
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_the_first_and_the_last_are_found_among_few(count: int) -> None:
+    names = [f"n{number}" for number in range(count)]
+    lines = generation.split(written(consumers=[{"name": name} for name in names])).consumers
+    assert [found.name for name in names if (found := generation.find(lines, name))] == names
+    assert generation.find(lines, "a") is None and generation.find(lines, "z") is None
+
+
+def test_a_key_with_words_of_its_own_narrows_its_consumer() -> None:
+    data = written(consumers=[{
+        "name": "c", "expires": "2030-01-01", "team": "red", "models": ["fast"], "aliases": {"a": "fast"},
+        "budget": {"usd": 1.5}, "limits": {"requests": "9/m"}, "regions": ["eu"],
+        "keys": ["plain-key", {"key": "short-lived", "name": "ci", "expires": "2027-01-31", "models": []},
+                 {"key": "long-lived", "expires": "2031-01-01", "budget": {"usd": 1, "per": "day"}}],
+    }])  # fmt: skip
+    assert b"short-lived" not in data and b"long-lived" not in data
+    generation_ = generation.split(data)
+    (found,) = generation.consumers(generation_, {})
+    assert found.digests == tuple(map(digest, [b"plain-key", b"short-lived", b"long-lived"]))
+    owners = dict(found.owners)
+    assert set(owners) == {digest(b"short-lived"), digest(b"long-lived")}
+    assert (owners[digest(b"short-lived")].key_id, owners[digest(b"short-lived")].expires) == ("ci", 1801353600.0)
+    long_lived = owners[digest(b"long-lived")]
+    assert (long_lived.key_id, long_lived.expires) == (digest(b"long-lived")[:4].hex(), found.consumer.expires)
+    stored = generation.find(generation_.consumers, "c")
+    assert stored is not None
+    assert (stored.team, stored.models, stored.aliases, stored.regions) == ("red", ("fast",), {"a": "fast"}, ("eu",))
+    assert (stored.budget, stored.limits.requests) == (((1_500_000_000, "month"),), (9, 60.0))
+    assert [(key.id, key.models, key.budget) for key in stored.keys] == [
+        ("ci", (), ()), (digest(b"long-lived")[:4].hex(), None, ((1_000_000_000, "day"),))]  # fmt: skip
+
+
+def test_a_consumer_without_words_about_models_costs_no_byte_for_them() -> None:
+    lines = generation.split(written(consumers=[{"name": "c"}])).consumers
+    assert lines == b'{"name":"c"}'
+
+
+def test_a_reference_in_a_list_of_one_without_brackets_is_put_back() -> None:
+    references = {("tenants", 0, "budget", "usd"): "${USD}", ("providers", 0, "api_key"): "${KEY:-}"}
+    data = written(1, references, tenants=[{"name": "t", "budget": {"usd": 7}}],
+                   providers=[{"name": "o", "use": "openai", "api_key": "sk-resolved"}])  # fmt: skip
+    settings = msgspec.json.decode(data)["settings"]
+    assert settings["tenants"][0]["budget"][0]["usd"] == "${USD}"
+    assert settings["providers"][0]["api_key"] == "${KEY:-}"
+    assert b"sk-resolved" not in data
+
+
+def test_what_is_known_of_models_travels_beside_the_settings() -> None:
+    config = Gateway.model_validate(BASE)
+    data = generation.write(config, {}, 1, Path("/"), digest, b'{"source":"table"}')
+    assert bytes(generation.split(data).facts) == b'{"source":"table"}'
+    assert bytes(generation.split(written()).facts) == b"{}"
+    assert b'"facts"' not in bytes(generation.split(data).settings)

@@ -277,6 +277,14 @@ def _addresses(found: _Findings, config: Gateway) -> None:
             if any(_same(url.host, url.port, own) for own in taken):
                 found.bad(("upstreams", index, "targets", number, "url"), "this is a listener of this very gateway",
                           "name the service behind it (S4.3)")  # fmt: skip
+    for index, provider in enumerate(config.providers):
+        try:
+            url = split_url(provider.base_url)
+        except ValueError:
+            continue
+        if any(_same(url.host, url.port, own) for own in taken):
+            found.bad(("providers", index, "base_url"), "this is a listener of this very gateway",
+                      "name the vendor behind it (S4.3)")  # fmt: skip
 
 
 def _same(host: str, port: int, other: Address) -> bool:

@@ -230,6 +230,8 @@ def _budget(budgets: Budgets) -> tuple[tuple[int, str], ...]:
 
 def _limits(limits: ModelLimits) -> StoredLimits:
     requests, tokens = limits.requests, limits.tokens
+    if requests is None and tokens is None and limits.in_flight is None:
+        return NO_LIMITS  # this very object is left out of the line
     return StoredLimits(
         None if requests is None else (requests.amount, requests.per),
         None if tokens is None else (tokens.amount, tokens.per),

@@ -315,7 +315,7 @@ def _url_advice(found: Findings, path: FieldPath, item: m.Provider, preset: type
     else:
         versioned = any(split_url(providers.filled(preset.base_url, item, preset)).base_path.split("/")[1:])
     if versioned and not providers.base_of(item, preset).base_path:
-        found.unwise(path, "has no path, and servers of this kind are at /v1 as a rule", "add /v1, or / to be sure")
+        found.unwise(path, "has no path, and servers of this kind are at /v1 as a rule", "add /v1")
 
 
 def _unpriced(found: Findings, path: FieldPath, target: ModelTargetPlan) -> None:

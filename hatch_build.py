@@ -20,8 +20,16 @@ ROOMS = ("exchange", "wire", "rules", "ports", "engine")
 
 INTERPRETED = {
     "exchange/chat.py": "msgspec structs",
+    "exchange/embeddings.py": "msgspec structs",
     "exchange/ledger.py": "msgspec structs",
     "exchange/record.py": "msgspec structs",
+    "wire/openai_frames.py": "msgspec structs",
+    "rules/capability.py": "msgspec structs",
+    "rules/cohere_events.py": "msgspec structs",
+    "rules/content_block_events.py": "msgspec structs",
+    "rules/converse_events.py": "msgspec structs",
+    "rules/generate_events.py": "msgspec structs",
+    "rules/generate_usage.py": "msgspec structs",
     "rules/load_report.py": "msgspec structs",
     "ports/authority.py": "msgspec structs",
     "ports/books.py": "msgspec structs",

@@ -171,7 +171,7 @@ def _write_request(request: EmbeddingsRequest, voice: Voice) -> Outgoing:
     if request.user:
         losses.append("user")
     if request.extra is not None:
-        losses += [name for name, _ in request.extra.members]
+        losses += [name for name, value in request.extra.members if value]
     written: list[dict[str, object]] = []
     for at, one in enumerate(request.inputs):
         if one.kind != "text":

@@ -13,5 +13,6 @@ class Groq(Preset):
     doors = openai_doors("c r s")
     accepts = ("reasoning_format",)
     lacks = ("logit_bias", "logprobs")
+    usage = {"x_groq.usage": "usage"}
     limits = "openai"
     checked = ("2026-11", 2)

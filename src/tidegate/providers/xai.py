@@ -12,4 +12,5 @@ class Xai(Preset):
     auth = Bearer(("XAI_API_KEY",))
     doors = openai_doors("c r i")
     prices = "x-ai"
+    usage = {"completion_tokens_details.reasoning_tokens": "output+"}
     checked = ("2026-11", 2)

@@ -280,6 +280,8 @@ class BlockWriter:
         if extra is None:
             return
         for name, value in extra.members:
+            if not value:  # only a spelling is remembered there
+                continue
             if extra.dialect == NAME or name in self._accepts:
                 block.setdefault(name, raw_of(value))
             else:

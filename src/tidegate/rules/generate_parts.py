@@ -263,6 +263,8 @@ class PartWriter:
         if extra is None:
             return
         for name, value in extra.members:
+            if not value:  # only a spelling is remembered there
+                continue
             if extra.dialect != NAME and name not in self._accepts:
                 self.lose(f"{path}.{name}" if path else name)
                 continue

@@ -183,9 +183,9 @@ def test_a_reference_in_a_list_of_one_without_brackets_is_put_back() -> None:
     references = {("tenants", 0, "budget", "usd"): "${USD}", ("providers", 0, "api_key"): "${KEY:-}"}
     data = written(1, references, tenants=[{"name": "t", "budget": {"usd": 7}}],
                    providers=[{"name": "o", "use": "openai", "api_key": "sk-resolved"}])  # fmt: skip
-    settings = msgspec.json.decode(data)["settings"]
-    assert settings["tenants"][0]["budget"][0]["usd"] == "${USD}"
-    assert settings["providers"][0]["api_key"] == "${KEY:-}"
+    tree = msgspec.json.decode(data)
+    assert tree["settings"]["tenants"][0]["budget"][0]["usd"] == "${USD}"
+    assert tree["providers"][0]["api_key"] == "${KEY:-}"
     assert b"sk-resolved" not in data
 
 

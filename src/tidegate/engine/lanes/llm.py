@@ -10,13 +10,14 @@ from tidegate.engine.models.choosing import CHAT_KINDS, Candidate, candidates_of
 from tidegate.engine.models.counting import count_here, counters_of
 from tidegate.engine.models.forms import Form, is_form, read_form
 from tidegate.engine.models.owning import OWNED, prepare
+from tidegate.engine.models.pipelines import compose
 from tidegate.engine.models.realtime import serve_realtime
 from tidegate.engine.models.relaying import Outlet, Stream, failed_of
-from tidegate.engine.models.trying import Whole, first_answer
+from tidegate.engine.models.trying import Whole, as_events, first_answer
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.sides import ClientSide
-from tidegate.exchange.chat import END
+from tidegate.exchange.chat import END, ChatAnswer
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.ports.models import LlmPlan
@@ -93,17 +94,26 @@ async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
     await read_body(call, body)
     resolve(call)
     account = Account(call)
-    if call.surface.kind in COUNTS:
+    if call.plan is not None and call.plan.pipeline is not None and call.surface.kind == "chat":
+        account.refuse_if_exhausted()
+        await account.admit()
+        composed = await compose(call, account)
+        if composed is not None:
+            await tell_composed(call, account, composed)
+            return
+        candidates = candidates_of(call, call.runtime.models)
+    elif call.surface.kind in COUNTS:
         account.levels = ()
         candidates = counters_of(call)
         if not candidates:
             count_here(call)
             return
+        await account.admit()
     else:
         account.refuse_if_exhausted()
         candidates = candidates_of(call, call.runtime.models)
         clamped(call, candidates)
-    await account.admit()
+        await account.admit()
     await account.open(candidates)
     await answer(call, account, candidates)
 
@@ -176,7 +186,7 @@ async def tell_stream(call: ModelCall, account: Account, stream: Stream, outlet:
     end = b""
     if fault is None:
         if call.llm.expose != "none":
-            end = stream.comment(f"x-tidegate-cost: {dollars(account.cost)}")
+            end = stream.comment(f"x-tidegate-cost: {dollars(account.cost + account.children)}")
             if stream.lost():
                 end += stream.comment(f"x-tidegate-loss: {loss_text(stream.lost())}")
         end += stream.ending()
@@ -191,10 +201,7 @@ async def tell_stream(call: ModelCall, account: Account, stream: Stream, outlet:
 
 async def tell_whole(call: ModelCall, account: Account, whole: Whole, outlet: Outlet | None) -> None:
     """An answer in one piece: booked, then told."""
-    account.credential = call.credential.id if call.credential is not None else ""
-    account.first_at = whole.reached.at
-    account.usage, account.served, account.stop = whole.usage, whole.served, whole.stop
-    account.upstream_request_id = whole.reached.head.get("x-request-id") or ""
+    account.take(whole)
     call.losses = whole.reached.losses + whole.losses
     work = account.settle()
     if work is not None:
@@ -206,8 +213,26 @@ async def tell_whole(call: ModelCall, account: Account, whole: Whole, outlet: Ou
         outlet.end()
         return
     fields = [("content-type", whole.content_type), *target_fields(call, whole.reached)]
-    fields += money_fields(call, account.cost, whole.usage)
+    fields += money_fields(call, account.cost + account.children, whole.usage)
     call.client.send_whole(call.x, finished_head(call, whole.reached.head.status, fields, len(whole.body)), whole.body)
+
+
+async def tell_composed(call: ModelCall, account: Account, answer: ChatAnswer) -> None:
+    """An answer that several models made; each part is booked already, the whole has a record of its own."""
+    await account.open([])
+    work = account.settle()
+    if work is not None:
+        await work
+    if call.stream:
+        outlet = Outlet(call)
+        body, ending = as_events(call, answer)
+        outlet.begin(None)
+        outlet.say(body + ending)
+        outlet.end()
+        return
+    written = call.dialect.write_answer(answer, call.request, int(call.runtime.wall()))
+    fields = [("content-type", "application/json"), *money_fields(call, account.children, answer.usage)]
+    call.client.send_whole(call.x, finished_head(call, 200, fields, len(written.body)), written.body)
 
 
 def told_late(call: ModelCall, outlet: Outlet, fault: Fault) -> None:

@@ -58,6 +58,9 @@ class Account:
         self.waste = 0
         self.cost = 0
         self.closed = False
+        self.parent = ""
+        """The account of the pipeline that this is a part of; ``children`` n$ of the parts of this one."""
+        self.children = 0
         self.tokens_taken = 0
         self.marked_at = call.runtime.clock()
         self.unmarked = 0
@@ -80,7 +83,7 @@ class Account:
         if books is None:
             return
         amount = 0
-        if self.levels:
+        if self.levels and candidates:
             amount = max([worst_case(call, candidate) for candidate in candidates])
         left = call.deadline - call.runtime.clock()
         answer = books.reserve(self.id, self.levels, amount, call.name, call.runtime.wall() + left)
@@ -99,6 +102,14 @@ class Account:
     def failed(self) -> None:
         """The one that was asked gave nothing and wants nothing."""
         self.serving = None
+
+    def take(self, answer: Any) -> None:
+        """An answer in one piece (``trying.Whole``) has come."""
+        credential = self.call.credential
+        self.credential = credential.id if credential is not None else ""
+        self.first_at = answer.reached.at
+        self.usage, self.served, self.stop = answer.usage, answer.served, answer.stop
+        self.upstream_request_id = answer.reached.head.get("x-request-id") or ""
 
     def mark(self, size: int, usage: Usage | None, pieces: int) -> None:
         """*size* more bytes of a stream have come."""
@@ -180,6 +191,7 @@ class Account:
             stop=self.stop,
             end=end,
             waste=self.waste,
+            parent=self.parent,
         )
         if fault is not None:
             record.code, record.reason = fault.code, fault.reason
@@ -310,7 +322,10 @@ def worst_case(call: ModelCall, candidate: Candidate) -> int:
     if call.surface.kind not in CHAT_KINDS:
         return reserve_of(candidate.price, len(call.body), 0)  # type: ignore[arg-type]
     needs = call.needs
-    read = len(call.body) if not needs.media else min(len(call.body), needs.text * 4 + needs.media * PICTURE)
+    read = len(call.body)
+    if call.composed or needs.media:
+        told = needs.text * 4 + needs.media * PICTURE
+        read = told if call.composed else min(read, told)
     plan = call.plan
     written = needs.output or (plan.default_output if plan is not None else 0) or candidate.catalogue.max_output
     dialect = candidate.door.dialect

@@ -90,6 +90,8 @@ class ModelCall:
         """Who pays for the try that is under way."""
         self.sent = False
         """The target that is being tried has heard the request."""
+        self.composed = False
+        """The conversation is not the client's own."""
         self._request: ChatRequest | None = None
         self._needs: Needs | None = None
 
@@ -109,6 +111,12 @@ class ModelCall:
         if needs is None:
             needs = self._needs = needs_of(self.request)
         return needs
+
+    def ask_instead(self, request: ChatRequest) -> None:
+        """Another conversation takes the place of the client's (a step of a pipeline): bytes do not pass."""
+        self._request = request
+        self._needs = None
+        self.composed = True
 
     def reread(self, body: bytes) -> None:
         """The body has been rewritten."""

@@ -165,7 +165,11 @@ def door_of(call: ModelCall, target: ModelTargetPlan) -> tuple[DoorPlan | None, 
     """The door for this call, and whether bytes may pass through it."""
     kind = call.surface.kind
     provider = target.provider
-    untouched = "provider_options" not in call.members and (call.plan is None or call.plan.echo == "provider")
+    untouched = (
+        not call.composed
+        and "provider_options" not in call.members
+        and (call.plan is None or call.plan.echo == "provider")
+    )
     if kind == "chat":
         for door in provider.chat_doors:
             if door.dialect is not None and door.dialect.name == call.dialect.name:

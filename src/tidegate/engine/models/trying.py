@@ -48,13 +48,15 @@ class Whole:
     """An answer that came in one piece, as the client shall hear it. For a call that asked for a stream ``body`` are
     events, and ``ending`` what ends them."""
 
-    __slots__ = ("body", "content_type", "ending", "losses", "reached", "served", "stop", "usage")
+    __slots__ = ("answer", "body", "content_type", "ending", "losses", "reached", "served", "stop", "usage")
 
     def __init__(self, reached: Reached, body: bytes) -> None:
         self.reached = reached
         self.body = body
         self.content_type = "application/json"
         self.ending = b""
+        self.answer: ChatAnswer | None = None
+        """The neutral answer, of a part of a pipeline."""
         self.losses: tuple[str, ...] = ()
         self.served = ""
         self.stop = ""
@@ -220,18 +222,26 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
         answer = msgspec.structs.replace(answer, model=call.asked)
     if isinstance(answer, ChatAnswer) and answer.choices:
         whole.stop = answer.choices[0].stop
+    whole.answer = answer
+    if call.composed and not call.request.stream and not call.stream and call.plan is not None and not call.body:
+        return whole  # a part of a pipeline: nobody else hears it
     if call.stream:
-        writer = new_writer(call)
-        events: list[bytes] = []
-        for delta in deltas_of(answer):
-            events.append(writer.write(delta))
-        whole.ending = events.pop() if events else b""
-        whole.body = b"".join(events)
+        whole.body, whole.ending = as_events(call, answer)
         return whole
     written = call.dialect.write_answer(answer, call.request, int(call.runtime.wall()))
     whole.body = written.body
     whole.losses = written.losses
     return whole
+
+
+def as_events(call: ModelCall, answer: ChatAnswer) -> tuple[bytes, bytes]:
+    """A whole answer as the events of a stream, and the event that ends it."""
+    writer = new_writer(call)
+    events: list[bytes] = []
+    for delta in deltas_of(answer):
+        events.append(writer.write(delta))
+    ending = events.pop() if events else b""
+    return b"".join(events), ending
 
 
 # -- who is busy, who rests --------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def test_branches_vote_and_a_dead_one_is_dropped_while_the_quorum_holds() -> Non
     async def play(house: House, client: Side, books: MemoryBooks) -> None:
         house.refusing["10.0.0.3:80"] = ConnectionRefusedError()
         client.says(ask(chat("made")))
-        for _ in range(4):
+        for _ in range(7):
             await settle()
             house.pass_time(0.2)
         await settle()

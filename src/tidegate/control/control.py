@@ -200,6 +200,7 @@ class Control:
         self.money = Bookkeeper(
             self.folder.path, time.monotonic, time.time, self._send_to, self.workers, say=say, fresh=self.birth.fresh
         )  # fmt: skip
+        self._tell_money()
         assert self.segment is not None
         self.upstreams = UpstreamKeeper(self.segment, self.folder, self._tell_upstreams)
         self.book.missing = [self.upstreams.missing, self._missing_key_sets]
@@ -325,9 +326,13 @@ class Control:
                 self.limits.worker_gone(gone.row)
             if self.money is not None:
                 self.money.gone(gone.row, gone.pid)
-        if self.money is not None:
-            self.money.crew({worker.pid: worker.ready for worker in self.book.workers.values()})
+        self._tell_money()
         self.news.set()
+
+    def _tell_money(self) -> None:
+        """Who may hold money. The supervisor speaks when there is news, which may be before we are ready to listen."""
+        if self.money is not None and self.book.seats:
+            self.money.crew({worker.pid: worker.ready for worker in self.book.workers.values()})
 
     async def _orphaned(self) -> None:
         """The supervisor has died: workers drain by themselves, control stays for them."""

@@ -39,6 +39,8 @@ class House:
         self.told: list[dict[str, Any]] = []
         self.refuse = ""
         self.answer = True
+        self.early: list[Any] = []
+        """The crew of which control hears before it has a folder."""
         folder = DataFolder(self.data)
         self.worker = LinkClient(
             lambda: folder.socket("link.sock"), lambda: {"slot": 0, "pid": 71, "generation": 0, "seq": 0},
@@ -52,6 +54,8 @@ class House:
             self.heard.append(message)
             if message["kind"] == "folder":
                 DataFolder(Path(message["path"])).make()
+                if self.early:
+                    self.crew(self.early)
                 self.channel.send("folder", error="")
             elif message["kind"] == "listen":
                 self.channel.send(
@@ -81,9 +85,12 @@ class House:
                 await asyncio.sleep(0.005)
 
 
-def play(path: Path, scene: Callable[[House], Any], fresh: bool = True, environment: Any = None) -> House:
+def play(
+    path: Path, scene: Callable[[House], Any], fresh: bool = True, environment: Any = None, early: Any = None
+) -> House:
     async def run() -> House:
         house = House(path, environment or {}, fresh)
+        house.early = early or []
         asyncio.get_running_loop().add_reader(house.channel.fileno(), house.hear)
         task = asyncio.get_running_loop().create_task(house.control.run())
         try:
@@ -188,6 +195,18 @@ def test_a_restart_with_a_broken_config_goes_on_with_the_last_good_generation(fo
 
     house = play(folder, scene, fresh=False)
     assert next(m for m in house.heard if m["kind"] == "serve")["generation"] == 1
+
+
+def test_a_restart_waits_for_the_money_of_a_crew_it_heard_of_before_it_kept_books(folder: Path) -> None:
+    play(folder, nothing)
+
+    async def scene(house: House) -> None:
+        assert house.control.money is not None
+        assert house.control.money.pids == {70: True}
+        usage = await house.control.usage("2026-11-21T00", "2026-11-22T00", ("model",), "")
+        assert usage.rows == []
+
+    play(folder, scene, fresh=False, early=[0, 70, True, False, 0])
 
 
 def test_a_reload_answers_after_the_workers_and_a_refused_one_changes_nothing(folder: Path) -> None:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 from conversation import House, Side, settle
-from model_house import ONE, MemoryBooks, ask, body_of, chat, completion, provider, scene, whole
+from model_house import (
+    ONE,
+    MemoryBooks,
+    ask,
+    body_of,
+    chat,
+    completion,
+    model,
+    models,
+    provider,
+    scene,
+    target,
+    whole,
+)
 
 from fakes import FakeConsumers
 from tidegate.engine.lanes.llm import present_key
@@ -15,6 +28,8 @@ from tidegate.exchange.fault import Fault
 from tidegate.filters.api_key import ApiKey, Config
 from tidegate.ports.consumers import Consumer
 from tidegate.ports.models import CredentialPlan, LlmPlan
+from tidegate.ports.provider import SigV4
+from tidegate.rules.sigv4 import body_hash, presented, verify
 
 
 @pytest.mark.parametrize(
@@ -86,6 +101,25 @@ def test_credentials_take_turns_and_the_one_that_is_back_first_is_named_when_all
     assert pick_credential(one, "m", states, 0.0) == (keys[0], 5.0)
     assert pick_credential(one, "other", states, 0.0) == (keys[0], 0.0)
     assert pick_credential(provider(2, credentials=()), "m", states, 0.0) == (None, 0.0)
+
+
+def test_a_signature_is_made_over_the_request_as_it_is_sent() -> None:
+    keys = (CredentialPlan("c", signer="sigv4", auth=SigV4(), secret="AKID:secret:session", region="eu-west-1"),)
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        head, _, body = house.upstreams[0].hears().partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        fields = [(name, value) for name, _, value in [line.partition(": ") for line in lines]]
+        assert ("x-amz-security-token", "session") in fields
+        claim = presented(dict(fields)["authorization"])
+        assert claim is not None and (claim.access_key, claim.region) == ("AKID", "eu-west-1")
+        path = first.split(" ")[1]
+        verify(claim, "POST", path, "", fields, body_hash(body), "secret", house.tools.wall())
+        house.upstreams[0].says(whole(200, completion()))
+
+    scene(play, models(model("fast", target(provider(1, credentials=keys)))))
 
 
 def test_a_way_to_sign_that_is_not_served_is_a_fault_and_not_an_open_door() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from tidegate.engine.clock import NEVER, Timer
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.choosing import Candidate
-from tidegate.engine.models.signing import pick_credential, sign
+from tidegate.engine.models.signing import pick_credential, sign, signed_fields
 from tidegate.engine.models.standing import ModelStates
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
@@ -204,10 +204,12 @@ async def send_once(
     x = call.x
     endpoint = pick(runtime, upstream, x, [], now)
     x.upstream = upstream.plan.name
-    fields: Fields = [("host", upstream.host or call_host(upstream, endpoint)), *words.fields.items()]
+    host = upstream.host or call_host(upstream, endpoint)
+    fields: Fields = [("host", host), *words.fields.items()]
     target = upstream.base_paths[endpoint.key] + words.path
     if words.query:
         target += "?" + words.query
+    fields += signed_fields(words.credential, method, host, target, words.body, runtime.wall())
     upstream.health.started(endpoint)
     reached: Reached | None = None
     connection: Http1Client | None = None

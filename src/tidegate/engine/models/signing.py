@@ -6,7 +6,11 @@ from typing import NamedTuple
 
 from tidegate.engine.models.standing import ModelStates
 from tidegate.exchange.fault import GATEWAY, Fault
+from tidegate.exchange.head import Fields
 from tidegate.ports.models import CredentialPlan, ProviderPlan
+from tidegate.ports.provider import SigV4
+from tidegate.rules.sigv4 import body_hash
+from tidegate.rules.sigv4 import sign as sigv4_sign
 
 
 class Signed(NamedTuple):
@@ -57,7 +61,26 @@ def sign(credential: CredentialPlan | None) -> Signed:
     """What to add for *credential*."""
     if credential is None:
         return OPEN
+    if credential.signer == "sigv4":
+        return OPEN  # over the request as it is sent: ``signed_fields``
     if credential.signer:
         raise Fault("upstream_unavailable", "This provider's way to sign is not served yet.", reason="signer",
                     side=GATEWAY)  # fmt: skip
     return Signed(credential.fields, credential.query)
+
+
+def signed_fields(
+    credential: CredentialPlan | None, method: str, host: str, target: str, body: bytes, wall: float
+) -> Fields:  # fmt: skip
+    """The fields of a credential that signs each request, over this very one. Its secret is ``id:secret`` or
+    ``id:secret:session token``."""
+    if credential is None or credential.signer != "sigv4":
+        return []
+    access_key, _, rest = credential.secret.partition(":")
+    secret, _, token = rest.partition(":")
+    service = credential.auth.service if isinstance(credential.auth, SigV4) else "bedrock"
+    path, _, query = target.partition("?")
+    kind = [("content-type", "application/json")] if body else []
+    return sigv4_sign(
+        method, host, path, query, kind, body_hash(body), access_key, secret, token, credential.region, service, wall
+    )

@@ -41,10 +41,14 @@ COLUMNS: Final = {
     "anthropic_messages": "anthropic",
     "gemini_generate": "gemini",
     "bedrock_converse": "bedrock",
+    "cohere_chat": "cohere",
+    "ollama_chat": "ollama",
 }
 """Dialect → the vendor that speaks it."""
 IN_SILENCE: Final = "in silence"
 """What no cell may say."""
+CACHE: Final = "cache mark on a part"
+"""A hint: a vendor that caches by itself needs none, and no answer changes (LLM 5.7)."""
 
 ASK: Final = Message("user", (Text(text="Hi."),))
 SCHEMA: Final = b'{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}'
@@ -55,6 +59,9 @@ PICTURE: Final = Image(mime="image/png", data=b"iVBORw0KGgo=")
 
 def asked(**changes: Any) -> ChatRequest:
     return msgspec.structs.replace(ChatRequest("m", (ASK,), max_output=4000), **changes)
+
+
+TOOLED: Final = asked(tools=(TOOL,))
 
 
 def said(*parts: Part) -> ChatRequest:
@@ -77,8 +84,8 @@ def recalled(*parts: Part) -> ChatRequest:
     return asked(messages=(ASK, Message("assistant", parts), ASK))
 
 
-def features() -> Iterator[tuple[str, ChatRequest]]:
-    """(feature in words, a request that has it and nothing else of note)."""
+def features() -> Iterator[tuple[str, ChatRequest] | tuple[str, ChatRequest, ChatRequest]]:
+    """(feature in words, a request that has it, the same without it where that is more than ``asked()``)."""
     yield "system turn first", asked(messages=(Message("system", (Text(text="Be kind."),)), ASK))
     yield "system turn later", asked(messages=(ASK, Message("system", (Text(text="Be kind."),)), ASK))
     yield "an answer to go on from (prefill)", asked(messages=(ASK, Message("assistant", (Text(text="So,"),))))
@@ -89,23 +96,24 @@ def features() -> Iterator[tuple[str, ChatRequest]]:
     yield "film", said(Video(mime="video/mp4", data=b"AAAA"))
     yield "PDF", said(File(mime="application/pdf", data=b"JVBERi0=", title="a.pdf"))
     yield "tools", asked(tools=(TOOL,))
-    yield "tools held to their schema (strict)", asked(tools=(msgspec.structs.replace(TOOL, strict=True),))
-    yield "a tool must be called", asked(tools=(TOOL,), tool_choice=ToolChoice("required"))
-    yield "this tool must be called", asked(tools=(TOOL,), tool_choice=ToolChoice("one", ("look",)))
-    yield "no tool may be called", asked(tools=(TOOL,), tool_choice=ToolChoice("none"))
-    yield "one call at a time", asked(tools=(TOOL,), parallel_tools=False)
+    yield "tools held to their schema (strict)", asked(tools=(msgspec.structs.replace(TOOL, strict=True),)), TOOLED
+    yield "a tool must be called", asked(tools=(TOOL,), tool_choice=ToolChoice("required")), TOOLED
+    yield "this tool must be called", asked(tools=(TOOL,), tool_choice=ToolChoice("one", ("look",))), TOOLED
+    yield "no tool may be called", asked(tools=(TOOL,), tool_choice=ToolChoice("none")), TOOLED
+    yield "one call at a time", asked(tools=(TOOL,), parallel_tools=False), TOOLED
     yield "result of a tool", answered(Text(text="done"))
-    yield "result that is an error", answered(Text(text="no"), is_error=True)
-    yield "picture in a result", answered(Text(text="see"), PICTURE)
+    yield "result that is an error", answered(Text(text="no"), is_error=True), answered(Text(text="no"))
+    yield "picture in a result", answered(Text(text="see"), PICTURE), answered(Text(text="see"))
     yield "JSON as output", asked(output=Output("json"))
     yield "output by a schema", asked(output=Output("schema", "form", SCHEMA, True))
     yield "effort of thinking", asked(thinking=Thinking(effort="high"))
     yield "budget of thinking", asked(thinking=Thinking(budget=2000))
     yield "no thinking", asked(thinking=Thinking("off"))
-    yield "earlier thoughts, unsealed", recalled(Thought(text="Hm."), *ASK.parts)
-    yield "earlier citations", recalled(Cited(text="So.", citations=(Citation(url="https://a.example/", title="A"),)))
+    yield "earlier thoughts, unsealed", recalled(Thought(text="Hm."), *ASK.parts), recalled(*ASK.parts)
+    cited = Cited(text="So.", citations=(Citation(url="https://a.example/", title="A"),))
+    yield "earlier citations", recalled(cited), recalled(Text(text="So."))
     yield "temperature", sampled(temperature=0.5)
-    yield "temperature above 1", sampled(temperature=1.5)
+    yield "temperature above 1", sampled(temperature=1.5), sampled(temperature=1.0)
     yield "top_p", sampled(top_p=0.5)
     yield "top_k", sampled(top_k=5)
     yield "seed", sampled(seed=7)
@@ -119,19 +127,18 @@ def features() -> Iterator[tuple[str, ChatRequest]]:
     yield "tier of service", asked(tier="flex")
     yield "user", asked(user="u-1")
     yield "metadata", asked(metadata=b'{"team":"a"}')
-    yield "cache mark on a part", said(Text(text="long", cache=CacheMark()))
+    yield CACHE, said(Text(text="long", cache=CacheMark())), said(Text(text="long"))
     yield "predicted output", asked(prediction=b'{"type":"content","content":"a"}')
     yield "stored conversation", asked(state=State(previous_id="resp_1"))
 
 
-def cell(dialect: Any, vendor: str, request: ChatRequest) -> str:
+def cell(dialect: Any, vendor: str, request: ChatRequest, without: ChatRequest | None = None) -> str:
     """What becomes of a feature: ``yes``, the losses, or ``in silence`` for what must never be."""
     voice = Voice(vendor=vendor, model="m")
     out = dialect.write_request(request, voice)
     if out.losses:
         return ", ".join(f"`{loss}`" for loss in out.losses)
-    without = asked(tools=request.tools) if request.tools and request != asked(tools=request.tools) else asked()
-    return "yes" if out.body != dialect.write_request(without, voice).body else IN_SILENCE
+    return "yes" if out.body != dialect.write_request(without or asked(), voice).body else IN_SILENCE
 
 
 def page() -> str:
@@ -143,13 +150,16 @@ def page() -> str:
         "A call whose client and target speak the same dialect is passed as it came: nothing is lost. Else it is",
         "written anew, and what the target's dialect cannot say is named in `x-tidegate-loss` and in the ledger, in",
         "the words below. `yes`: the dialect says it. A vendor of a dialect may lack more; its preset says so, and",
-        "the loss is named then, too. This page is written by `make docs` out of the code.",
+        "the loss is named then, too. A cache mark is a hint: a vendor that caches by itself has no need of it. This",
+        "page is written by `make docs` out of the code.",
         "",
         "| | " + " | ".join(f"`{name}`" for name in COLUMNS) + " |",
         "|---|" + "---|" * len(COLUMNS),
     ]
-    for words, request in features():
-        cells = [cell(known[name], vendor, request) for name, vendor in COLUMNS.items()]
+    for words, *requests in features():
+        cells = [cell(known[name], vendor, *requests) for name, vendor in COLUMNS.items()]
+        if words == CACHE:
+            cells = [each.replace(IN_SILENCE, "no need") for each in cells]
         lines.append(f"| {words} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

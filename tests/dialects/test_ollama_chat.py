@@ -268,7 +268,7 @@ def test_a_wrong_shape_is_an_invalid_request_that_names_the_place(body: dict[str
 CREATED = "2026-11-22T03:16:21Z"
 SECONDS = 1795317381
 MESSAGE: dict[str, Any] = {
-    "content": 'Hi 🌊\n\ndata: {"no":"event"}', "thinking": "Grüße 🌊 hm", "images": ["aGk="],
+    "content": 'Hi 🌊\n\ndata: {"no":"event"}', "thinking": "Grüße 🌊 hm",
     "tool_calls": [{"function": {"name": "f", "arguments": {"città": "Ōsaka 🏯"}}},
                    {"function": {"name": "g", "arguments": {}}}],
 }  # fmt: skip
@@ -287,7 +287,7 @@ def test_a_whole_answer_both_ways() -> None:
     answer = DIALECT.read_answer(body, VOICE, {})
     assert (answer.usage, answer.model, answer.created) == (USAGE, "llama", SECONDS)
     assert bare(answer.choices[0].parts) == (
-        Thought(text="Grüße 🌊 hm", origin=Origin("ollama")), Text(text=MESSAGE["content"]), Image(data=b"aGk="),
+        Thought(text="Grüße 🌊 hm", origin=Origin("ollama")), Text(text=MESSAGE["content"]),
         ToolCall(id=minted_id(CREATED, 0), name="f", arguments='{"città": "Ōsaka 🏯"}'),
         ToolCall(id=minted_id(CREATED, 1), name="g", arguments="{}"),
     )  # fmt: skip
@@ -359,7 +359,7 @@ def vendor_stream(message: dict[str, Any], stop: str = "stop") -> bytes:
     """A stream as the vendor sends it."""
     thinking, content = message["thinking"], message["content"]
     out = [line({"thinking": thinking[:5]}), line({"thinking": thinking[5:]}), line({"content": content[:4]}),
-           line({"content": content[4:]}), line({"images": message["images"]})]  # fmt: skip
+           line({"content": content[4:]})]  # fmt: skip
     out += [line({"tool_calls": [call]}) for call in message["tool_calls"]]
     return b"".join([*out, line({}, done=True, done_reason=stop, **COUNTS)])
 
@@ -410,13 +410,24 @@ def test_a_stream_written_is_read_as_the_same() -> None:
     wire = stream_of(deltas)
     assert assembled(deltas_from([wire])) == assembled(deltas)
     objects = [json.loads(one) for one in wire.splitlines()]
-    assert [one["done"] for one in objects] == [False] * 7 + [True]
+    assert [one["done"] for one in objects] == [False] * 6 + [True]
     assert objects[0] == {"model": "llama", "created_at": CREATED, "done": False,
                           "message": {"role": "assistant", "content": "", "thinking": "Grüße"}}  # fmt: skip
     assert objects[2]["message"] == {"role": "assistant", "content": "Hi 🌊"}
-    assert objects[5]["message"]["tool_calls"][0]["function"]["arguments"] == {"città": "Ōsaka 🏯"}
+    assert objects[4]["message"]["tool_calls"][0]["function"]["arguments"] == {"città": "Ōsaka 🏯"}
     assert objects[-1] == {"model": "llama", "created_at": CREATED, "message": {"role": "assistant", "content": ""},
                            "done": True, "done_reason": "stop", **COUNTS}  # fmt: skip
+
+
+def test_images_of_a_provider_are_read_and_lost_towards_a_client() -> None:
+    image = line({"images": ["aGk="]}) + line({}, done=True)
+    assert assembled(deltas_from([image])).choices[0].parts == (Image(data=b"aGk="),)
+    answer = DIALECT.read_answer(answer_body({"content": "", "images": ["aGk="]}), VOICE, {})
+    assert answer.choices[0].parts == (Image(data=b"aGk="),)
+    assert "answer.image" in DIALECT.write_answer(answer, ChatRequest("m"), 0).losses
+    writer = DIALECT.events_writer(ChatRequest("m"), "id", 0, "ndjson")
+    wire = b"".join(writer.write(delta) for delta in deltas_of(answer))
+    assert (wire.count(b"\n"), writer.losses) == (1, ["parts.image"])
 
 
 @pytest.mark.parametrize(
@@ -464,7 +475,7 @@ def test_what_a_stream_cannot_say_is_lost_by_name() -> None:
 
 def test_the_tap_hears_usage_content_and_the_end() -> None:
     found = [DIALECT.usage_of_event(name, data, VOICE) for name, data in NdjsonDecoder().feed(STREAM)]
-    assert found == [(None, True, False)] * 7 + [(USAGE, False, True)]
+    assert found == [(None, True, False)] * 6 + [(USAGE, False, True)]
     call = line({"tool_calls": [{"function": {"name": "f", "arguments": {"done": True}}}]})
     assert DIALECT.usage_of_event("", call, VOICE) == (None, True, False)
     assert DIALECT.usage_of_event("", b'{"error":"x"}', VOICE) == (None, True, True)

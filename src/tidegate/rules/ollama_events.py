@@ -249,7 +249,7 @@ class OllamaEventWriter:
     def _open(self, delta: Open) -> bytes:
         if delta.choice:
             self._losses.lose("n")
-        elif delta.kind in ("text", "refusal", "thought", "tool_call", "image"):
+        elif delta.kind in ("text", "refusal", "thought", "tool_call"):
             self._heads[delta.part] = delta.head
             if isinstance(delta.head, Text | Thought) and delta.head.text:
                 return self._piece(Piece(0, delta.part, delta.head.text))
@@ -261,7 +261,7 @@ class OllamaEventWriter:
         head = self._heads.get(delta.part)
         if head is None or not delta.text:
             return b""
-        if isinstance(head, ToolCall | Image):
+        if isinstance(head, ToolCall):
             self._size += len(delta.text)
             if self._size > CALL_SIZE:
                 self._losses.lose("tool_calls")
@@ -281,16 +281,13 @@ class OllamaEventWriter:
 
     def _close(self, part: int) -> bytes:
         head = self._heads.pop(part, None)
-        if not isinstance(head, ToolCall | Image):
+        if not isinstance(head, ToolCall):
             return b""
         text = "".join(self._texts.pop(part, ()))
         self._size -= len(text)
         if self._plain:
-            self._losses.lose("tool_calls" if isinstance(head, ToolCall) else "parts.image")
+            self._losses.lose("tool_calls")
             return b""
-        if isinstance(head, Image):
-            head = msgspec.structs.replace(head, data=head.data + text.encode("latin-1", "replace"))
-            return self._say(encode({"images": [head.data.decode("latin-1")]})[1:-1]) if head.data else b""
         call = msgspec.structs.replace(head, arguments=text or head.arguments or "{}")
         turns = OllamaTurns(None, frozenset(), frozenset(), self._losses)
         self._calls += 1

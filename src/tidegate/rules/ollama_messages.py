@@ -156,8 +156,8 @@ def read_call(raw: bytes, path: str, seed: str, position: int, aliases: dict[str
 
 
 class OllamaTurns:
-    """Writes turns. *vendor*: the target's, whose thoughts alone may be sent; None towards a client. *lacks*: parts the
-    target does not take."""
+    """Writes turns. *vendor*: the target's, whose thoughts alone may be sent; None towards a client, whose SDK refuses
+    images in an answer. *lacks*: parts the target does not take."""
 
     __slots__ = ("_accepts", "_called", "_lacks", "_losses", "_minted", "_vendor")
 
@@ -210,7 +210,7 @@ class OllamaTurns:
                 self._losses.lose(f"{path}.thinking")
             elif isinstance(part, ToolCall):
                 calls.append(self.call(part, path, seed, len(calls)))
-            elif isinstance(part, Image) and part.data and "image" not in self._lacks:
+            elif isinstance(part, Image) and part.data and self._vendor is not None and "image" not in self._lacks:
                 images.append(part.data.decode("latin-1"))
             elif isinstance(part, Image) and part.url:
                 self._losses.lose(f"{path}.image_url")

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import pytest
 from conversation import House, Side, settle
 from model_house import (
+    DONE,
+    END,
     ONE,
     SPOKEN,
+    STREAM_HEAD,
+    USAGE,
     MemoryBooks,
     ask,
     body_of,
     chat,
+    chunk,
     completion,
     model,
     models,
+    piece,
     provider,
     scene,
     target,
+    unchunked,
     whole,
 )
 
 from tidegate.engine.models.answering import helps, loss_text
 from tidegate.exchange.fault import UPSTREAM, Fault
+from tidegate.filters.compress import Compress
+from tidegate.filters.compress import Config as CompressConfig
 from tidegate.ports.models import CatalogueRow, ClampPlan
 
 PLAN = models(model("fast", target(provider(1))), dialects=SPOKEN)
@@ -152,3 +162,27 @@ def test_losses_are_told_and_a_strict_route_refuses_them() -> None:
 )
 def test_sdks_are_told_whether_another_try_can_help(fault: Fault, status: int, wanted: bool) -> None:
     assert helps(fault, status) is wanted
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_whole_answers_are_compressed_where_the_route_says_so(stream: bool) -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        compress = Compress(CompressConfig(min_size=1), house.tools.for_part("llm/1"))
+        route = house.plan.routes[0]
+        object.__setattr__(route, "on_response_head", (compress.on_response_head,))
+        object.__setattr__(route, "on_response_chunk", ((compress.on_response_chunk, compress.wants_chunks),))
+        client.says(ask(chat(stream=stream), accept_encoding="gzip"))
+        await settle()
+        if stream:
+            events = chunk({"content": "a"}) + chunk({}, "stop") + USAGE + DONE
+            house.upstreams[0].says(STREAM_HEAD + piece(events) + END)
+        else:
+            house.upstreams[0].says(whole(200, completion("hello " * 400)))
+        head, _, body = client.hears().partition(b"\r\n\r\n")
+        if stream:  # events are never compressed (S20.2)
+            assert b"content-encoding" not in head and b"[DONE]" in unchunked(body)
+            return
+        assert b"content-encoding: gzip\r\n" in head
+        assert b"hello hello" in zlib.decompress(body, 31)
+
+    scene(play, ONE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidegate.engine.models.accounting import Account
-from tidegate.engine.models.answering import PLAIN_WORDS, finished_head, loss_text, money_fields, target_fields
+from tidegate.engine.models.answering import PLAIN_WORDS, loss_text, money_fields, send_whole, target_fields
 from tidegate.engine.models.asking import ModelCall, read_body
 from tidegate.engine.models.catalogue import show_models
 from tidegate.engine.models.choosing import CHAT_KINDS, Candidate, candidates_of, clamped, resolve
@@ -214,7 +214,7 @@ async def tell_whole(call: ModelCall, account: Account, whole: Whole, outlet: Ou
         return
     fields = [("content-type", whole.content_type), *target_fields(call, whole.reached)]
     fields += money_fields(call, account.cost + account.children, whole.usage)
-    call.client.send_whole(call.x, finished_head(call, whole.reached.head.status, fields, len(whole.body)), whole.body)
+    send_whole(call, whole.reached.head.status, fields, whole.body)
 
 
 async def tell_composed(call: ModelCall, account: Account, answer: ChatAnswer) -> None:
@@ -232,7 +232,7 @@ async def tell_composed(call: ModelCall, account: Account, answer: ChatAnswer) -
         return
     written = call.dialect.write_answer(answer, call.request, int(call.runtime.wall()))
     fields = [("content-type", "application/json"), *money_fields(call, account.children, answer.usage)]
-    call.client.send_whole(call.x, finished_head(call, 200, fields, len(written.body)), written.body)
+    send_whole(call, 200, fields, written.body)
 
 
 def told_late(call: ModelCall, outlet: Outlet, fault: Fault) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from tidegate.engine.lanes.http import chunk_hooks, remade
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.calls import Reached
 from tidegate.exchange.chat import Usage
@@ -72,6 +73,14 @@ def finished_head(call: ModelCall, status: int, fields: Fields, length: int) -> 
     x.status = head.status
     x.first_byte_at = call.runtime.clock()
     return head
+
+
+def send_whole(call: ModelCall, status: int, fields: Fields, body: bytes) -> None:
+    """A whole answer, after the route's hooks on heads and pieces."""
+    head = finished_head(call, status, fields, len(body))
+    if call.route.on_response_chunk:
+        body = remade(call.x, head, chunk_hooks(call.route, call.x), body)
+    call.client.send_whole(call.x, head, body)
 
 
 def target_fields(call: ModelCall, reached: Reached) -> Fields:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.engine.models.answering import finished_head
+from tidegate.engine.models.answering import send_whole
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.choosing import Candidate, candidates_of
 from tidegate.exchange.chat import ChatRequest, Message, Text
@@ -38,7 +38,7 @@ def count_here(call: ModelCall) -> None:
     if call.llm.expose != "none":
         fields.append(("x-tidegate-tokens", "estimated"))
     body = encode(shape(call, tokens))
-    call.client.send_whole(call.x, finished_head(call, 200, fields, len(body)), body)
+    send_whole(call, 200, fields, body)
 
 
 def shape(call: ModelCall, tokens: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from tidegate.engine.clock import NEVER, Timer
+from tidegate.engine.lanes.http import chunk_hooks
 from tidegate.engine.models.accounting import Account
 from tidegate.engine.models.answering import new_writer, stream_head
 from tidegate.engine.models.asking import ModelCall
@@ -78,7 +79,9 @@ class Outlet(Side):
             return
         self.begun = True
         call = self.call
-        call.client.send_head(call.x, stream_head(call, reached), self, None)
+        head = stream_head(call, reached)
+        transform = chunk_hooks(call.route, call.x) if call.route.on_response_chunk else None
+        call.client.send_head(call.x, head, self, transform)
         self.said_at = self.runtime.clock()
         if not self.silent:
             self.runtime.wheel.set(self.timer, self.said_at + call.llm.heartbeat)

@@ -18,6 +18,7 @@ from model_house import (
     model,
     models,
     piece,
+    provider,
     scene,
     target,
     unchunked,
@@ -150,3 +151,22 @@ def test_hidden_events_leave_and_comments_between_them_stay() -> None:
     raw = b": hello\n\ndata: a\n\ndata: b\r\n\r\n"
     assert without(raw, 2, [0]) == b": hello\n\ndata: b\r\n\r\n"
     assert without(raw, 2, [1]) == b": hello\n\ndata: a\n\n"
+
+
+def test_a_vendor_that_goes_on_when_its_client_leaves_is_read_to_its_usage_and_paid() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        up = await begun(house, client)
+        client.leaves()
+        assert not up.closed and books.records == []
+        up.says(piece(chunk({"content": "b"}) + USAGE + DONE) + END)
+        assert [(r.cost, r.end) for r in books.records] == [(20_000, "cancelled")]
+
+    async def silent(house: House, client: Side, books: MemoryBooks) -> None:
+        up = await begun(house, client)
+        client.leaves()
+        house.pass_time(65.0)
+        assert up.closed and [(r.flags, r.end) for r in books.records] == [(("estimated",), "cancelled")]
+
+    plan = models(model("fast", target(provider(1, stops_on_cancel=False))))
+    scene(play, plan)
+    scene(silent, plan)

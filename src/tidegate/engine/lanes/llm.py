@@ -17,6 +17,7 @@ from tidegate.engine.models.trying import Whole, as_events, first_answer
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.sides import ClientSide
+from tidegate.engine.steps import Stepper
 from tidegate.exchange.chat import END, ChatAnswer
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import CLIENT, Fault
@@ -146,6 +147,7 @@ async def serve_owned(call: ModelCall, body: RequestBody | None) -> None:
 async def answer(call: ModelCall, account: Account, candidates: list[Candidate]) -> None:
     """Try, tell, and close the account, whatever happens."""
     outlet = Outlet(call) if call.stream or call.plain else None
+    found: Whole | Stream | None = None
     fault: Fault | None = None
     try:
         found = await first_answer(call, account, candidates, outlet)
@@ -161,7 +163,18 @@ async def answer(call: ModelCall, account: Account, candidates: list[Candidate])
     finally:
         if outlet is not None:
             outlet.stop()
-        account.close(fault)
+        if isinstance(found, Stream) and found.abandoned and not account.closed:
+            steps = call.runtime.steps
+            steps.go(Stepper(steps, settle_later(account, found)))
+        else:
+            account.close(fault)
+
+
+async def settle_later(account: Account, stream: Stream) -> None:
+    """The client has gone, the vendor goes on: billed in full, once its usage is known."""
+    await stream.over
+    account.usage, account.pieces = stream.usage, stream.pieces
+    account.close()
 
 
 async def tell_stream(call: ModelCall, account: Account, stream: Stream, outlet: Outlet | None) -> None:

@@ -38,6 +38,9 @@ TAIL: Final = 1 << 20
 DRAIN: Final = 1.0
 """Seconds that usage may come after the end of an answer."""
 
+ABANDONED: Final = 60.0
+"""Seconds that an answer is read which nobody hears any more."""
+
 REST: Final = 2.0
 """Seconds that a connection may take to end its body after all of it is known, so that it can be used again."""
 
@@ -152,6 +155,8 @@ class Stream(Side):
         self.finished = False
         self.known = False
         self.stopped = False
+        self.abandoned = False
+        """The client has gone, and the answer is read on for its usage."""
         self.fault: Fault | None = None
         self.usage: Usage | None = None
         self.pieces = 0
@@ -259,7 +264,15 @@ class Stream(Side):
             self._know()
 
     def stop(self) -> None:
-        """The answer is not wanted any more: the target hears it at once (LLM 9.1)."""
+        """The answer is not wanted any more: the target hears it at once (LLM 9.1), unless its vendor goes on and bills
+        all the same. Then it is read to its usage, by nobody and not for long."""
+        if self.flowing and not self.known and not self.reached.candidate.target.provider.stops_on_cancel:
+            self.abandoned = True
+            self.over = Wait(self.runtime.steps)
+            self.outlet.full = False
+            self.connection.resume_source()
+            self.drain_at = min(self.runtime.clock() + ABANDONED, self.call.deadline)
+            return
         if not self.stopped and not self.reached.over:
             self.stopped = True
             self.known = True

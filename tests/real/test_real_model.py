@@ -45,6 +45,9 @@ consumers:
 routes:
   - {{name: models, match: {{path: /v1}}, filters: [{{use: api_key}}], llm: {{}}}}
   - {{name: gemini, match: {{path: /v1beta}}, filters: [{{use: api_key}}], llm: {{}}}}
+  - {{name: cohere, match: {{path: /v2}}, filters: [{{use: api_key}}], llm: {{}}}}
+  - {{name: ollama, match: {{path: /api}}, filters: [{{use: api_key}}], llm: {{}}}}
+  - {{name: converse, match: {{path: /model}}, filters: [{{use: api_key}}], llm: {{}}}}
 """
 
 
@@ -314,6 +317,48 @@ def test_gemini_asks_the_same_model(client: Client) -> None:
     chunks = [json.loads(data) for event, data in stream.events if event != ":"]
     texts = [part["text"] for chunk in chunks for part in chunk["candidates"][0]["content"].get("parts", ())]
     assert len([text for text in texts if text]) >= 3
+
+
+def test_cohere_asks_the_same_model(client: Client) -> None:
+    body = {"model": "small", "max_tokens": 16, "messages": QUESTION}
+    told = client.call("/v2/chat", body)
+    answer = told.json
+    assert answer["message"]["role"] == "assistant" and answer["message"]["content"][0]["text"]
+    assert answer["finish_reason"] in ("COMPLETE", "MAX_TOKENS")
+    tokens = answer["usage"]["tokens"]
+    booked_alike(client, told, tokens["input_tokens"], tokens["output_tokens"])
+    stream = client.call("/v2/chat", body | {"stream": True})
+    kinds = [json.loads(data)["type"] for event, data in stream.events if event != ":" and data != "[DONE]"]
+    assert (kinds[0], kinds[-1]) == ("message-start", "message-end") and kinds.count("content-delta") >= 3
+
+
+def test_ollama_asks_the_same_model(client: Client) -> None:
+    body = {"model": "small", "options": {"num_predict": 16}, "messages": QUESTION}
+    told = client.call("/api/chat", body | {"stream": False})
+    answer = told.json
+    assert answer["done"] is True and answer["message"]["role"] == "assistant" and answer["message"]["content"]
+    booked_alike(client, told, answer["prompt_eval_count"], answer["eval_count"])
+    stream = client.call("/api/chat", body)
+    assert stream.head["content-type"].startswith("application/x-ndjson")
+    lines = [json.loads(line) for line in stream.body.splitlines()]
+    assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
+    assert len([line for line in lines if line["message"]["content"]]) >= 3
+    assert client.record(stream.id)["usage"]["output"] == lines[-1]["eval_count"]
+
+
+def test_converse_asks_the_same_model(client: Client) -> None:
+    body = {"messages": [{"role": "user", "content": [{"text": "Name three colours."}]}],
+            "inferenceConfig": {"maxTokens": 16}}  # fmt: skip
+    told = client.call("/model/small/converse", body)
+    message = told.json["output"]["message"]
+    assert message["role"] == "assistant" and message["content"][0]["text"]
+    assert told.json["stopReason"] in ("end_turn", "max_tokens")
+    usage = told.json["usage"]
+    booked_alike(client, told, usage["inputTokens"] + usage.get("cacheReadInputTokens", 0), usage["outputTokens"])
+    stream = client.call("/model/small/converse-stream", body)
+    assert stream.head["content-type"] == "application/vnd.amazon.eventstream"
+    assert stream.body.count(b"contentBlockDelta") >= 3 and stream.body.count(b"messageStop") == 1
+    assert client.record(stream.id)["usage"]["output"] > 0
 
 
 def test_the_list_of_models_has_the_shape_of_who_asks(client: Client) -> None:

@@ -120,7 +120,8 @@ class ModelWork:
             doors=reached.doors,
             chat_doors=reached.chat_doors,
             credentials=found,
-            needs_credential=not found and providers.wants_key(preset),
+            needs_credential=providers.wants_key(preset)
+            and all(credential.signer in providers.UNSERVED for credential in found),
             regions=item.regions,
             quota_fields=preset.limits,
             faults=preset.faults,

@@ -212,6 +212,8 @@ class OllamaEventWriter:
 
     def write(self, delta: ChatDelta) -> bytes:
         """The wire bytes of *delta* (``ports.dialect.EventWriter``)."""
+        if self._over:
+            return b""
         if isinstance(delta, Piece):
             return self._piece(delta) if delta.choice == 0 else b""
         if isinstance(delta, Open):
@@ -264,9 +266,8 @@ class OllamaEventWriter:
         if isinstance(head, ToolCall):
             self._size += len(delta.text)
             if self._size > CALL_SIZE:
-                self._losses.lose("tool_calls")
-            else:
-                self._texts.setdefault(delta.part, []).append(delta.text)
+                return self._fail(Failed("bad_upstream", "event_too_large", "The arguments of a call are too large."))
+            self._texts.setdefault(delta.part, []).append(delta.text)
             return b""
         if isinstance(head, Thought):
             return self._say(b'"thinking":%b' % encode(delta.text))
@@ -294,15 +295,11 @@ class OllamaEventWriter:
         return self._say(encode({"tool_calls": [turns.call(call, "answer", "", -1)]})[1:-1])
 
     def _fail(self, failed: Failed) -> bytes:
-        if self._over:
-            return b""
         self._over = True
         code = failed.code if failed.code in CODES else "bad_upstream"
         return encode_line(encode({"error": failed.detail or CODES[code].title}))
 
     def _end(self) -> bytes:
-        if self._over:
-            return b""
         if self._stopped.stop == "broken":
             return self._fail(Failed("bad_upstream", "model_error", "The model broke off."))
         self._over = True

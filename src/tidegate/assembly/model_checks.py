@@ -313,7 +313,7 @@ def _credential_advice(
     header = getattr(preset.auth, "header", "")
     wanted = " or ".join(providers.variables(preset.auth))
     if given:
-        found.unwise(path, f"the account of {item.name} needs tokens, which are not fetched yet, so nothing is sent to it",
+        found.unwise(path, f"the account of {item.name} needs tokens, which nothing fetches yet: it is left out",
                      f"use a key: it goes as {header}" if header else "use a provider that takes a key")  # fmt: skip
     else:
         found.unwise((*path, "api_key"), f"the provider {item.name} has no credential, so nothing is sent to it",

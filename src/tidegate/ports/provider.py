@@ -67,11 +67,14 @@ class ServiceAccount(Auth, frozen=True, tag="gcp"):
 
 class ClientCredentials(Auth, frozen=True, tag="oauth"):
     """OAuth client credentials (Entra and others): the key is ``id:secret``; *header*: an api key goes there when the
-    config names one instead."""
+    config names one instead; *basic*: id and secret go in ``Authorization``, not in the form; *unique*: a field of the
+    token request that carries an id of its own each time."""
 
     token_url: str = ""
     scope: str = ""
     header: str = ""
+    basic: bool = False
+    unique: str = ""
 
 
 class Door(msgspec.Struct, frozen=True):

@@ -148,6 +148,28 @@ def test_usage_asks_the_running_gateway(monkeypatch: pytest.MonkeyPatch) -> None
     ]
 
 
+LLM = str(Path(__file__).parents[1] / "examples" / "llm.yaml")
+
+
+def test_the_way_to_a_model_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "explain", "POST", "/v1/chat/completions", "--model", "fast", "-c", LLM)
+    assert code == 0 and "  model       fast: fallback, retry 1, cooldown 30s" in out
+
+
+def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "models", "ls", "-c", LLM)
+    lines = out.splitlines()
+    assert (code, lines[0], lines[3]) == (0, "fast", "  local: smollm2   free")
+    assert lines[-1].startswith("  anthropic: the name that is asked for   by the name that is asked for")
+    assert said(capsys, "models", "ls", "-c", EXAMPLE)[1] == "The config has no models.\n"
+
+
+def test_a_provider_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = stand_in(monkeypatch, "model_trial", "trial", 1)
+    assert cli.run(["models", "test", "local", "--model", "tiny", "-c", LLM]) == 1
+    assert calls[0][1:3] == ("local", "tiny")
+
+
 def test_demo_is_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = stand_in(monkeypatch, "demo", "main", 0)
     assert [cli.run(["demo"]), cli.run(["demo", "--install-model"])] == [0, 0]

@@ -314,6 +314,63 @@ def usage(
     return int(remote.request(config, data, begin, end, by, bucket, json))
 
 
+models = App(name="models", help="List the models of a config, or try a provider.", sort_key=8)
+app.command(models)
+
+
+@models.command(name="ls")
+def models_ls(*, config: Config = None) -> int:
+    """List the models of a config: who answers, at which price, and whether a credential is there. Nothing is sent.
+
+    For example:
+
+    - `tidegate models ls`
+    - `tidegate models ls -c llm.yaml`
+
+    Exit codes: 0 listed, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    config
+        The config to read.
+    """
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    from tidegate.assembly.model_journey import catalogue
+
+    print(catalogue(checked))
+    return 0
+
+
+@models.command(name="test")
+def models_test(provider: str, /, *, model: str = "", config: Config = None) -> int:
+    """Ask a provider one tiny question with each of its keys, straight from here. It costs what 16 tokens cost there.
+
+    For example:
+
+    - `tidegate models test openai`
+    - `tidegate models test openai --model gpt-4o-mini`
+
+    Exit codes: 0 every key was answered, 1 not, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    provider
+        Its name in the config.
+    model
+        What the provider calls the model; the first one the config names if left out.
+    config
+        The config to read.
+    """
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    from tidegate.control.model_trial import trial
+
+    return trial(checked, provider, model, print)
+
+
 @app.command(sort_key=9)
 def version() -> int:
     """Print the version."""

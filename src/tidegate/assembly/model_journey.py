@@ -140,6 +140,23 @@ def address(plan: Plan, door: DoorPlan) -> str:
     return f"{target.scheme}://{target.host}{port}{target.base_path}{door.path}"
 
 
+def catalogue(checked: Checked) -> str:
+    """Every model of the config: who answers, at which price, and whether a credential is there."""
+    plan = checked.built.plan.models
+    if plan is None:
+        return "The config has no models."
+    lines: list[str] = []
+    for model in [*plan.models.values(), *[found for _, found in plan.patterns]]:
+        lines.append(f"{model.name}" + (f"   {model.pipeline.kind}" if model.pipeline is not None else ""))
+        for target in model.targets:
+            provider = target.provider
+            price = price_text(target.price) if target.model else "by the name that is asked for"
+            window = f", window {target.catalogue.window}" if target.catalogue.window else ""
+            out = "   left out: no credential" if provider.needs_credential else ""
+            lines.append(f"  {provider.name}: {target.model or 'the name that is asked for'}   {price}{window}{out}")
+    return "\n".join(lines)
+
+
 def price_text(price: PriceRow | None) -> str:
     """A price in US dollars per million units."""
     if price is None:

@@ -60,7 +60,8 @@ def test_a_generation_is_written_without_a_message() -> None:
     writer = OllamaEventWriter(ChatRequest("m"), 0, plain=True)
     objects = written(
         writer, Open(0, 0, "thought", Thought(text="")), Piece(0, 0, "t"), Close(0, 0),
-        Open(0, 1, "text", Text(text="a")), Close(0, 1), Open(0, 2, "tool_call", ToolCall(id="1", name="f")), Close(0, 2), Stopped(0, "stop"), END,
+        Open(0, 1, "text", Text(text="a")), Close(0, 1), Open(0, 2, "tool_call", ToolCall(id="1", name="f")),
+        Close(0, 2), Stopped(0, "stop"), END,
     )  # fmt: skip
     head = {"model": "m", "created_at": "1970-01-01T00:00:00Z"}
     assert objects == [

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-import msgspec
-
 from tidegate.exchange.chat import (
     ChatAnswer,
     ChatRequest,
@@ -42,6 +40,7 @@ from tidegate.rules.ollama_messages import (
     write_sampling,
     write_think,
 )
+from tidegate.rules.ollama_tap import answer_usage, event_usage, spliced
 from tidegate.rules.upstream_fault import upstream_fault
 from tidegate.wire.json_object import (
     NULL,
@@ -55,22 +54,11 @@ from tidegate.wire.json_object import (
     raw_of,
     string,
 )
-from tidegate.wire.json_splice import replaced, spans, with_member
 
 _CLEARED: Final = {
     "format": "output", "think": "thinking", "provider_options": "options", "options": "sampling",
 }  # fmt: skip
 _ANY_OBJECT: Final = b'{"type":"object","properties":{}}'
-
-
-class _Counts(msgspec.Struct):
-    done: bool = False
-    error: str | None = None
-    prompt_eval_count: msgspec.Raw = msgspec.Raw(b"")
-    eval_count: msgspec.Raw = msgspec.Raw(b"")
-
-
-_counts: Final = msgspec.json.Decoder(_Counts).decode
 
 
 class OllamaChat:
@@ -182,35 +170,13 @@ class OllamaChat:
     # -- passing bytes through -----------------------------------------------------------------------------------------
 
     def splice(self, body: bytes, model: str, ask_usage: bool) -> bytes:
-        span = spans(body, ("model",)).get("model")
-        if span is None:
-            return with_member(body, "model", encode(model))
-        return replaced(body, [(span[0], span[1], encode(model))])
+        return spliced(body, model)
 
     def usage_of_answer(self, body: bytes, voice: Voice) -> Usage | None:
-        try:
-            return _usage_of(body, _counts(body), voice)
-        except (msgspec.DecodeError, UnicodeDecodeError, WrongShape):
-            return None
+        return answer_usage(body, voice.usage)
 
     def usage_of_event(self, event: str, data: bytes, voice: Voice) -> tuple[Usage | None, bool, bool]:
-        if b'"done":true' not in data and b'"done": true' not in data and b'"error"' not in data:
-            return None, True, False
-        try:
-            found = _counts(data)
-            if not found.done:
-                return None, True, found.error is not None
-            return _usage_of(data, found, voice), False, True
-        except (msgspec.DecodeError, UnicodeDecodeError, WrongShape):
-            return None, False, False
-
-
-def _usage_of(body: bytes, found: _Counts, voice: Voice) -> Usage | None:
-    """The counts in *found*; only what a vendor counts elsewhere wants the whole *body*."""
-    if voice.usage:
-        return read_usage(members(body), voice.usage)
-    told = {"prompt_eval_count": bytes(found.prompt_eval_count), "eval_count": bytes(found.eval_count)}
-    return read_usage({name: value for name, value in told.items() if value}, {})
+        return event_usage(data, voice.usage)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

@@ -80,6 +80,25 @@ def test_the_seal_of_a_call_stands_in_an_item_behind_it() -> None:
     assert output[0]["arguments"] == "{}" and output[1]["encrypted_content"] == "tidegate:gemini:c:GG:a"
 
 
+def test_thoughts_in_full_are_parts_like_texts() -> None:
+    """npm's openai keeps the parts of an item as they are added, and breaks at a delta of one that never was."""
+    told, _ = write(
+        Open(0, 0, "thought", Thought(text="")),
+        Piece(0, 0, "so"),
+        Piece(0, 0, " be it"),
+        Close(0, 0),
+        Stopped(0, "stop"),
+        END,
+    )
+    assert [event["type"].removeprefix("response.") for event in told[2:-1]] == [
+        "output_item.added", "content_part.added", "reasoning_text.delta", "reasoning_text.delta",
+        "reasoning_text.done", "content_part.done", "output_item.done",
+    ]  # fmt: skip
+    assert told[3]["part"] == {"type": "reasoning_text", "text": ""}
+    assert told[7]["part"] == {"type": "reasoning_text", "text": "so be it"}
+    assert {event["content_index"] for event in told[3:8]} == {0}
+
+
 def test_other_choices_and_foreign_parts_are_lost() -> None:
     told, writer = write(
         Open(1, 0, "text", Text(text="")),

@@ -269,7 +269,11 @@ class ResponseEventWriter:
         if isinstance(head, Thought):
             if head.summary:
                 return self._event("response.reasoning_summary_text.delta", item, summary_index=part.number, delta=text)
-            return self._event("response.reasoning_text.delta", item, content_index=part.number, delta=text)
+            out = b""
+            if len(part.texts) == 1:  # a thought that is only sealed has no part
+                empty = {"type": "reasoning_text", "text": ""}
+                out = self._event("response.content_part.added", item, content_index=part.number, part=empty)
+            return out + self._event("response.reasoning_text.delta", item, content_index=part.number, delta=text)
         return b""
 
     def _close(self, delta: Close) -> bytes:
@@ -314,7 +318,10 @@ class ResponseEventWriter:
             ) + self._event("response.reasoning_summary_part.done", item, summary_index=part.number, part=whole)
         if not text:
             return b""
-        return self._event("response.reasoning_text.done", item, content_index=part.number, text=text)
+        whole = {"type": "reasoning_text", "text": text}
+        return self._event("response.reasoning_text.done", item, content_index=part.number, text=text) + self._event(
+            "response.content_part.done", item, content_index=part.number, part=whole
+        )
 
     def _close_call(self, part: _Part, head: ToolCall, text: str) -> bytes:
         item = part.item

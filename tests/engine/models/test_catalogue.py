@@ -49,6 +49,7 @@ def test_anthropics_and_geminis_clients_get_their_own_shape() -> None:
     assert (body["first_id"], body["last_id"], body["has_more"]) == ("fast", "nice", False)
     assert body["data"][0] == {
         "type": "model", "id": "fast", "display_name": "fast", "created_at": "2023-11-14T22:13:20Z",
+        "lifecycle": "active",
     }  # fmt: skip
     _, body = shown(get("/v1beta/models"))
     assert body["models"][0]["name"] == "models/fast" and body["models"][0]["inputTokenLimit"] == 1000

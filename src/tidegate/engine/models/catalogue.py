@@ -63,7 +63,13 @@ def may_see(plan: ModelPlan, caller: CallerPlan, name: str) -> bool:
 def one(name: str, row: CatalogueRow, dialect: str) -> dict[str, Any]:
     """One model in the words of *dialect*."""
     if dialect == "anthropic_messages":
-        return {"type": "model", "id": name, "display_name": name, "created_at": date_of(row.created)}
+        return {
+            "type": "model",
+            "id": name,
+            "display_name": name,
+            "created_at": date_of(row.created),
+            "lifecycle": "active",
+        }
     if dialect == "gemini_generate":
         shown: dict[str, Any] = {"name": "models/" + name, "baseModelId": name, "version": "1", "displayName": name}
         if row.window:

@@ -219,7 +219,12 @@ class OpenaiChat(Shape):
     def _as_mistral(self, said: Said, head: dict[str, Any]) -> list[Piece]:
         """The rest of a stream, in its manner."""
         calls = [
-            {"index": n, "id": call.id, "function": {"name": call.name, "arguments": call.arguments}}
+            {
+                "index": n,
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
             for n, call in enumerate(said.calls)
         ]
         delta = {"content": "", "tool_calls": calls} if calls else {"content": ""}

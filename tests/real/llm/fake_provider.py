@@ -36,7 +36,7 @@ from real.llm.fake_dialects import (
 )
 
 KEY: Final = "sk-upstream-0123456789"
-AWS_KEY_ID: Final = "AKIDFAKE"
+AWS_KEY_ID: Final = "AKIDFAKE01234567"
 GARBAGE: Final = b'data: {"id": "x", "choices": [{"ind\n\n'
 
 
@@ -378,9 +378,13 @@ class FakeProvider:
             return self._whole(writer, 200, compact({"totalTokens": INPUT}))
         if path.endswith(":batchEmbedContents"):
             vectors = [{"values": [float(n), 0.5]} for n in range(len(heard.json["requests"]))]
-            return self._whole(writer, 200, compact({"embeddings": vectors}))
+            self.bills.append(Bill("emb", path, "gemini_embed", False, INPUT, 0, True))
+            return self._whole(
+                writer, 200, compact({"embeddings": vectors, "usageMetadata": {"promptTokenCount": INPUT}})
+            )
         if path == "/v2/embed":
             vectors = [[float(n), 0.5] for n in range(len(heard.json["texts"]))]
+            self.bills.append(Bill("emb", heard.json["model"], "cohere_embed", False, INPUT, 0, True))
             answer = {"id": "emb", "embeddings": {"float": vectors}, "texts": heard.json["texts"],
                       "meta": {"billed_units": {"input_tokens": INPUT}}}  # fmt: skip
             return self._whole(writer, 200, compact(answer))

@@ -1,18 +1,24 @@
-"""The official boto3 package: bedrock-runtime, both verbs, signed with SigV4."""
+"""The official boto3 package: bedrock-runtime, both verbs; signed with SigV4, or by bearer token where a job has a port
+with TLS."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from job import DESCRIBED, JOB, QUESTION, RESULT, SCHEMA, run, said
 
-client = boto3.client(
-    "bedrock-runtime", endpoint_url=JOB["base"], region_name="us-east-1",
-    aws_access_key_id=JOB["key_id"], aws_secret_access_key=JOB["key"],
-    config=Config(retries={"total_max_attempts": 1}, read_timeout=30),
-)  # fmt: skip
+config = Config(retries={"total_max_attempts": 1}, read_timeout=30)
+if JOB.get("secure"):
+    os.environ["AWS_BEARER_TOKEN_BEDROCK"] = JOB["key"]
+    place: Any = {"endpoint_url": JOB["secure"], "verify": JOB["ca"]}
+else:
+    place = {
+        "endpoint_url": JOB["base"], "aws_access_key_id": JOB["key_id"], "aws_secret_access_key": JOB["key"],
+    }  # fmt: skip
+client = boto3.client("bedrock-runtime", region_name="us-east-1", config=config, **place)
 ASK: Any = [{"role": "user", "content": [{"text": QUESTION}]}]
 COMMON: Any = {"system": [{"text": "Be brief."}], "inferenceConfig": {"maxTokens": 200}}
 SPEC = {"name": "get_weather", "description": DESCRIBED, "inputSchema": {"json": SCHEMA}}

@@ -109,7 +109,8 @@ def responses(thing: dict[str, Any]) -> Any:
 
 def responded(answer: Any) -> Any:
     calls = [(item.call_id, item.name, item.arguments) for item in answer.output if item.type == "function_call"]
-    thoughts = [part.text for item in answer.output if item.type == "reasoning" for part in item.summary]
+    reasoning = [item for item in answer.output if item.type == "reasoning"]
+    thoughts = [part.text for item in reasoning for part in (item.summary or item.content or [])]
     usage = (answer.usage.input_tokens, answer.usage.output_tokens) if answer.usage else None
     return said(answer.output_text, calls, answer.status, usage, "".join(thoughts))
 

@@ -1,4 +1,4 @@
-"""One bounded GET, over a real socket."""
+"""One bounded request, over a real socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tidegate.control import fetch as fetch_module
-from tidegate.control.fetch import FetchError, fetch
+from tidegate.control.fetch import FetchError, ask, fetch
 
 Serve = Callable[[bytes], str]
 
@@ -69,3 +69,24 @@ def test_an_answer_past_the_bound_is_refused(serve: Serve, monkeypatch: pytest.M
 def test_only_http_is_spoken(url: str) -> None:
     with pytest.raises(FetchError, match="not http or https"):
         fetch(url)
+
+
+def test_a_post_carries_its_fields_and_body_and_any_status_is_an_answer() -> None:
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def give() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                while b"\r\n\r\na=1" not in b"".join(heard):
+                    heard.append(connection.recv(4096))
+                connection.sendall(b"HTTP/1.1 400 No\r\ncontent-length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=give, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/token"
+        assert ask("POST", url, {"x-a": "1"}, b"a=1") == (400, b"{}")
+        thread.join(5)
+    said = b"".join(heard)
+    assert said.startswith(b"POST /token HTTP/1.1\r\n") and b"x-a: 1\r\n" in said
+    assert b"content-length: 3\r\n" in said.lower() and said.endswith(b"\r\n\r\na=1")

@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +24,7 @@ import uvloop
 from tidegate.assembly.check import Checked
 from tidegate.assembly.config_words import split_address
 from tidegate.assembly.problems import ConfigError
+from tidegate.control.access_tokens import TokenKeeper, grants_of
 from tidegate.control.admin.desk import Outcome, Readiness
 from tidegate.control.admin.token import VARIABLE, WeakToken, check_strength, find_token, read_kept
 from tidegate.control.bookkeeper import Bookkeeper
@@ -30,7 +32,7 @@ from tidegate.control.bookkeeper import Usage as BookedUsage
 from tidegate.control.certificates import trouble
 from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
-from tidegate.control.fetch import fetch
+from tidegate.control.fetch import ask, fetch
 from tidegate.control.generations import Generations, key_set_urls
 from tidegate.control.harness import Gauge
 from tidegate.control.key_sets import KeySetKeeper
@@ -44,6 +46,7 @@ from tidegate.control.supervisor import BAD_CONFIG, say, say_plain
 from tidegate.control.upstream_keeper import UpstreamKeeper
 from tidegate.control.watch import Watch, files_of
 from tidegate.engine.segment import Segment
+from tidegate.rules.access_tokens import Asking
 
 APPLY_TIME: Final = 5.0
 """Seconds a reload waits for the workers' acknowledgements; who is later shows as behind and is told again."""
@@ -54,7 +57,7 @@ ANSWER_TIME: Final = 10.0
 LEAVE_TIME: Final = 1.0
 """Seconds for everything under way in control to end."""
 FETCH_TIME: Final = 10.0
-"""Seconds for fetching a key set."""
+"""Seconds for fetching a key set or a token."""
 TICK: Final = 0.01
 """Seconds between two looks at leases; a "no" may wait 30 ms for one (S9.4)."""
 ORPHAN_TIME: Final = 60.0
@@ -120,6 +123,9 @@ class Control:
         self.money: Bookkeeper | None = None
         self.upstreams: UpstreamKeeper | None = None
         self.key_sets = KeySetKeeper(fetch_key_set, self._key_set_fetched, time.monotonic)
+        self.tokens = TokenKeeper(
+            fetch_token, self._token_fetched, time.monotonic, time.time, lambda: str(uuid.uuid4()), say
+        )  # fmt: skip
         self.watch = Watch(self._files_changed)
         self.answers: dict[str, asyncio.Future[tuple[Message, list[int]]]] = {}
         """Answers awaited from the supervisor, by kind."""
@@ -207,6 +213,7 @@ class Control:
         await self.link.start(self.folder.place_socket("link.sock"))
         self._serve_generation()
         self._spawn(self.key_sets.run())
+        self._spawn(self.tokens.run())
 
     def _first_check(self) -> Checked | None:
         """The config as it is now; None when it is broken and a generation is being served already (S23.3)."""
@@ -278,6 +285,7 @@ class Control:
         self.upstreams.follow(plan)
         self._tell_upstreams()
         self.key_sets.follow(key_set_urls(self.generations.content, self.environment))
+        self.tokens.follow(grants_of(plan.models))
         assert self.money is not None
         if plan.models is not None:
             self.money.set_keep(plan.models.keep)
@@ -356,6 +364,8 @@ class Control:
             connection.send("traps", **self.traps)
         for url, (key_set, age) in self.key_sets.key_sets().items():
             connection.send("key_set", url=url, key_set=key_set, age=age)
+        for key, (value, life) in self.tokens.tokens().items():
+            connection.send("token", key=key, value=value, life=life)
         self.news.set()
 
     def _tell_upstreams(self, only: LinkConnection | None = None) -> None:
@@ -367,6 +377,9 @@ class Control:
 
     def _key_set_fetched(self, url: str, key_set: dict[str, Any]) -> None:
         self.link.broadcast("key_set", url=url, key_set=key_set, age=0.0)
+
+    def _token_fetched(self, key: str, value: str, life: float) -> None:
+        self.link.broadcast("token", key=key, value=value, life=life)
 
     def _missing_key_sets(self) -> str:
         return "" if self.key_sets.ready() else "a key set has not been fetched"
@@ -386,6 +399,8 @@ class Control:
             self.news.set()
         elif kind == "want_keys":
             self.key_sets.want(str(message["url"]))
+        elif kind == "want_token":
+            self.tokens.want(str(message["key"]), bool(message["refused"]))
         elif kind == "want_addresses" and self.upstreams is not None:
             self.upstreams.resolver.hurry(str(message["upstream"]))
         elif kind == "report":
@@ -656,3 +671,9 @@ class Control:
 async def fetch_key_set(url: str) -> bytes:
     """The document at *url*, within :data:`FETCH_TIME`."""
     return await asyncio.wait_for(asyncio.to_thread(fetch, url), FETCH_TIME)
+
+
+async def fetch_token(asked: Asking) -> tuple[int, bytes]:
+    """What a token endpoint answers, within :data:`FETCH_TIME`."""
+    work = asyncio.to_thread(ask, "POST", asked.url, asked.fields, asked.body)
+    return await asyncio.wait_for(work, FETCH_TIME)

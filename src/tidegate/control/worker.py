@@ -39,6 +39,7 @@ from tidegate.engine.books import LocalBooks
 from tidegate.engine.engine import Engine
 from tidegate.engine.lanes.tunnel import GOING_AWAY
 from tidegate.engine.ledger import Ledger
+from tidegate.engine.models.access_tokens import AccessTokens
 from tidegate.engine.segment import Segment
 from tidegate.engine.steps import Wait
 from tidegate.engine.tools import EngineTools
@@ -129,6 +130,7 @@ class Worker:
             key_sets=self.key_sets,
         )
         self.tools.want_addresses = self._want_addresses
+        self.tools.access_tokens = AccessTokens(time.monotonic, self._want_token)
         self.disk = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         """One thing at a time for the disk; the thread is born when there is something to do."""
         self.ledger = Ledger(
@@ -401,6 +403,8 @@ class Worker:
             self._want(int(message["number"]))
         elif kind == "key_set":
             self.key_sets.put(message["url"], message["key_set"], float(message["age"]))
+        elif kind == "token":
+            self.tools.access_tokens.put(str(message["key"]), str(message["value"]), float(message["life"]))
         elif kind == "slots" and self.engine is not None:
             self.engine.set_slots(message["slots"])
         elif kind == "addresses" and self.engine is not None:
@@ -421,6 +425,9 @@ class Worker:
 
     def _want_keys(self, url: str) -> None:
         self.link.send("want_keys", url=url)
+
+    def _want_token(self, key: str, refused: bool) -> None:
+        self.link.send("want_token", key=key, refused=refused)
 
     def _want_addresses(self, upstream: str) -> None:
         self.link.send("want_addresses", upstream=upstream)

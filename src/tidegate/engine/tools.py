@@ -18,6 +18,7 @@ import msgspec
 
 from tidegate.engine.clock import Wheel
 from tidegate.engine.metrics import Metrics
+from tidegate.engine.models.access_tokens import AccessTokens
 from tidegate.engine.steps import Steps
 from tidegate.exchange.fault import Fault
 from tidegate.exchange.head import Fields
@@ -69,6 +70,8 @@ class EngineTools:
         """Set by the engine: sends a mirrored request."""
         self.books: Books | None = None
         """Set by the worker: the ledger and the budgets of model calls. None: nothing is booked."""
+        self.access_tokens = AccessTokens(clock, _no_control)
+        """Replaced by the worker: tokens of providers that sell no keys, from control."""
         self.count_tokens: Callable[[str, str], int] = _roughly
         """Set by the worker: tokens of a text by the named tokenizer, "" for the usual one."""
         self.want_addresses: Callable[[str], None] = _nobody
@@ -205,6 +208,10 @@ def _roughly(text: str, tokenizer: str) -> int:
 
 def _nobody(upstream: str) -> None:
     """Where no resolver is there to ask."""
+
+
+def _no_control(key: str, refused: bool) -> None:
+    """Where no control is there to ask."""
 
 
 async def _wrapped(work: Awaitable[Any]) -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
-from tidegate.exchange.chat import Extra, Message, Thinking, ToolCall, ToolResult
+from tidegate.exchange.chat import Extra, Image, Message, Thinking, ToolCall, ToolResult
 from tidegate.rules.losses import Losses
 from tidegate.rules.ollama_messages import (
     OllamaTurns,
     read_format,
+    read_image,
     read_sampling,
     read_stop,
     read_think,
@@ -51,6 +53,20 @@ def test_a_result_of_an_unknown_tool_answers_the_oldest_call_and_one_too_many_no
     )
     found = [part.call_id for message in read for part in message.parts if isinstance(part, ToolResult)]
     assert found == ["a", "b", minted_id("messages[3]", 0)]
+
+
+@pytest.mark.parametrize(
+    ("data", "mime"),
+    [
+        (b"\x89PNG\r\n\x1a\nrest", "image/png"),
+        (b"\xff\xd8\xff\xe0rest", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\x00\x00\x00\x00WEBP", "image/webp"),
+        (b"hi", ""),
+    ],
+)
+def test_an_image_is_known_by_its_first_bytes(data: bytes, mime: str) -> None:
+    assert read_image(b64encode(data).decode()) == Image(mime=mime, data=b64encode(data))
 
 
 def test_an_empty_turn_of_a_user_stays_one() -> None:

@@ -16,7 +16,6 @@ from tidegate.exchange.chat import (
     Choice,
     Cited,
     Extra,
-    Image,
     Message,
     Part,
     Text,
@@ -37,6 +36,7 @@ from tidegate.rules.ollama_messages import (
     answer_parts,
     moment,
     read_format,
+    read_image,
     read_moment,
     read_sampling,
     read_stop,
@@ -166,7 +166,7 @@ def _read_request(found: dict[str, bytes]) -> ChatRequest:
         messages.append(Message("system", (Text(text=system),)))
     prompt = take_string(found, "prompt", "body")
     parts: list[Part] = [Text(text=prompt)] if prompt else []
-    parts += [Image(data=data.encode()) for data in strings(found.pop("images", b"[]"), "images")]
+    parts += [read_image(data) for data in strings(found.pop("images", b"[]"), "images")]
     if parts:
         messages.append(Message("user", tuple(parts)))
     model = string(found.pop("model", b""), "model")

@@ -18,7 +18,6 @@ from tidegate.exchange.chat import (
     End,
     Extra,
     Failed,
-    Image,
     Open,
     Origin,
     Part,
@@ -41,6 +40,7 @@ from tidegate.rules.ollama_messages import (
     OllamaTurns,
     moment,
     read_call,
+    read_image,
     read_moment,
     read_stop,
     read_usage,
@@ -139,7 +139,7 @@ class OllamaEventReader:
             logprobs = bytes(found.logprobs)
             self._grow("text", text, b"" if logprobs == NULL else logprobs, deltas)
         for image in (words.images if words is not None else None) or ():
-            self._whole("image", Image(data=image.encode()), deltas)
+            self._whole("image", read_image(image), deltas)
         for raw in (words.tool_calls if words is not None else None) or ():
             call = read_call(bytes(raw), "tool_calls", self._seed, self._calls, self._aliases)
             self._calls += 1

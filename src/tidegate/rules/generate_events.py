@@ -57,7 +57,7 @@ from tidegate.rules.usage_merge import largest
 from tidegate.wire.json_array import END as ARRAY_END
 from tidegate.wire.json_array import encode_element
 from tidegate.wire.json_object import WrongShape, count, encode, is_array, is_object, items, members, raw_of, string
-from tidegate.wire.sse import encode_comment, encode_event
+from tidegate.wire.sse import encode_event
 
 STOPS: Final[dict[str, Stop]] = {
     "STOP": "stop",
@@ -468,12 +468,12 @@ class GenerateEventWriter:
             return self._end()
 
     def comment(self, text: str) -> bytes:
-        """A line clients skip; none in an array."""
-        return b"" if self._array else encode_comment(text)
+        """None: the vendor's own client takes every line of a stream for JSON."""
+        return b""
 
     def heartbeat(self) -> bytes:
-        """A comment line; none in an array."""
-        return b"" if self._array else b":\n\n"
+        """None, as ``comment``."""
+        return b""
 
     def _frame(self, body: bytes) -> bytes:
         if self._array:

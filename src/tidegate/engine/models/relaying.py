@@ -27,7 +27,7 @@ from tidegate.ports.dialect import Dialect, EventReader, EventWriter, Framing
 from tidegate.rules.plain_usage import usage_of
 from tidegate.rules.usage_merge import largest
 from tidegate.wire.json_array import encode_element
-from tidegate.wire.sse import SseDecoder, encode_comment
+from tidegate.wire.sse import SseDecoder
 
 HOLD: Final = 256 * 1024
 """Bytes of a stream held back while no content has come (rule 9)."""
@@ -418,7 +418,7 @@ class PassedStream(Stream):
         return b"".join(out)
 
     def comment(self, text: str) -> bytes:
-        return encode_comment(text) if self.framing == "sse" and self.elements < 0 else b""
+        return self.outlet.writer().comment(text)
 
     def ending(self) -> bytes:
         return b"".join(self.tail) + (b"]" if self.elements >= 0 else b"")

@@ -105,6 +105,16 @@ def test_paths_and_faults() -> None:
     assert DIALECT.read_fault(404, {}, b'{"error":{"message":"m"}}', 0.0).code == "model_not_found"
 
 
+def test_a_model_that_another_name_stands_for_is_renamed_in_the_body_too() -> None:
+    """The vendor refuses a batch whose requests name another model than its path."""
+    batch = b'{"requests": [{"model": "models/mine", "content": {"parts": []}}, {"content": {}}], "x": 1}'
+    assert DIALECT.splice(batch, "e-1", False) == (
+        b'{"requests": [{"model": "models/e-1", "content": {"parts": []}},{"content": {}}], "x": 1}'
+    )
+    assert DIALECT.splice(b'{"model":"m","content":{}}', "e", False) == b'{"model":"models/e","content":{}}'
+    assert DIALECT.splice(b'{"requests":[1],"model":null}', "e", False) == b'{"requests":[1],"model":"models/e"}'
+
+
 def test_the_official_types_accept_answers() -> None:
     types = pytest.importorskip("google.genai.types", reason="the official SDK is not installed")
     answer = EmbeddingsAnswer(vectors=(Vector(0, b"[1.5]"),))

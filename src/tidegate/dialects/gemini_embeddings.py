@@ -27,12 +27,14 @@ from tidegate.wire.json_object import (
     encode,
     integer,
     is_array,
+    is_object,
     is_string,
     items,
     members,
     raw_of,
     string,
 )
+from tidegate.wire.json_splice import replaced, spans
 
 NAME: Final = "gemini_embeddings"
 MOST_INPUTS: Final = 100_000
@@ -54,7 +56,7 @@ class GeminiEmbeddings:
 
     name = NAME
     framing: Framing = "sse"
-    model_in_path = True
+    model_in_path = False  # it stands in the body too, and the vendor wants both to agree
     surface = "embeddings"
 
     def path(self, door: str, model: str, stream: bool) -> str:
@@ -97,8 +99,21 @@ class GeminiEmbeddings:
         return read_refusal(status, fields, body, now)
 
     def splice(self, body: bytes, model: str, ask_usage: bool) -> bytes:
-        """*body* itself: the path names the model."""
-        return body
+        """*body* with the name of *model* wherever a request of it names one."""
+        found = spans(body, ("model", "requests"))
+        edits: list[tuple[int, int, bytes]] = []
+        if "model" in found:
+            edits.append((*found["model"], encode(f"models/{model}")))
+        if "requests" in found:
+            start, end = found["requests"]
+            if is_array(body[start:end]):
+                each = [self._renamed(raw, model) for raw in items(body[start:end], "requests")]
+                edits.append((start, end, b"[" + b",".join(each) + b"]"))
+        return replaced(body, edits) if edits else body
+
+    def _renamed(self, raw: bytes, model: str) -> bytes:
+        place = spans(raw, ("model",)).get("model") if is_object(raw) else None
+        return raw if place is None else replaced(raw, [(*place, encode(f"models/{model}"))])
 
     def usage_of_answer(self, body: bytes, voice: Voice) -> Usage | None:
         try:

@@ -96,12 +96,29 @@ def test_team_and_tenant_stand_over_the_consumer() -> None:
 
 def test_a_stranger_is_bound_by_his_tenant() -> None:
     found = callers([], [{"name": "acme", "budget": {"usd": 100}, "models": ["fast"]}])
-    plan = found.stranger("somebody", "acme")
+    plan = found.of("somebody", "", "acme")
     assert (plan.consumer, plan.tenant, plan.tenant_models) == ("somebody", "acme", ("fast",))
     assert [level.id for level in plan.budgets] == ["acme/tenant/acme/month"]
-    assert found.stranger("somebody", "acme") is plan
-    assert found.stranger("somebody", "other").budgets == ()
+    assert found.of("somebody", "", "acme") is plan
+    assert found.of("somebody", "", "other").budgets == ()
     assert found.get("somebody") is None
+
+
+def test_a_caller_has_the_rights_of_its_name_key_and_tenant_together() -> None:
+    found = callers([{"name": "c", "models": ["a*"], "budget": {"usd": 1},
+                      "keys": [{"key": "named-key", "name": "ci", "models": ["ab"]}, "plain-key"]}])  # fmt: skip
+    assert found.of("c", "ci", "default").models == (("a*",), ("ab",))
+    assert found.of("c", "01234567", "default") == found.of("c", "", "default") == of(found, "c")
+    assert found.of("c", "ci", "default") is found.of("c", "ci", "default")
+
+
+def test_a_name_of_another_tenant_or_with_a_slash_is_a_stranger() -> None:
+    found = callers(
+        [{"name": "c", "models": ["a*"], "budget": {"usd": 1}, "keys": [{"key": "named-key", "name": "ci"}]}]
+    )
+    for consumer, tenant in (("c", "other"), ("c/ci", "default"), ("", "default"), ("c\n", "default")):
+        plan = found.of(consumer, "", tenant)
+        assert (plan.consumer, plan.tenant, plan.budgets, plan.models) == (consumer, tenant, (), ())
 
 
 def test_rights_are_read_once() -> None:

@@ -93,38 +93,37 @@ class ModelCallers:
         self._limits = limits
         self._tenants = {tenant.name: tenant for tenant in tenants}
         self._shared: dict[tuple[str, str], _Owner] = {}
-        self._found: dict[str, CallerPlan] = {}
+        self._found: dict[object, CallerPlan] = {}
+
+    def of(self, consumer: str, key_id: str, tenant: str) -> CallerPlan:
+        """What a verified caller may do."""
+        key = (consumer, key_id, tenant)
+        found = self._found.get(key)
+        if found is None:
+            stored = find(self._lines, consumer)
+            if stored is None or stored.tenant != tenant:
+                stored = StoredConsumer(consumer, tenant)
+            found = self._plan(stored, next((each for each in stored.keys if each.id == key_id), None))
+            self._remember(key, found)
+        return found
 
     def get(self, key: str) -> CallerPlan | None:
         """A consumer of the config by name, or one of its keys with words of its own as ``<consumer>/<key id>``."""
         found = self._found.get(key)
         if found is None:
-            found = self._read(key)
-            if found is not None:
-                self._remember(key, found)
-        return found
-
-    def stranger(self, consumer: str, tenant: str) -> CallerPlan:
-        """Somebody of *tenant* whom the config does not name."""
-        key = f"{tenant}\n{consumer}"
-        found = self._found.get(key)
-        if found is None:
-            found = self._plan(StoredConsumer(consumer, tenant), None)
+            name, slash, key_id = key.partition("/")
+            stored = find(self._lines, name)
+            own = None if stored is None else next((each for each in stored.keys if each.id == key_id), None)
+            if stored is None or (slash and own is None):
+                return None
+            found = self._plan(stored, own)
             self._remember(key, found)
         return found
 
-    def _remember(self, key: str, found: CallerPlan) -> None:
+    def _remember(self, key: object, found: CallerPlan) -> None:
         if len(self._found) >= REMEMBERED:
             self._found.clear()
         self._found[key] = found
-
-    def _read(self, key: str) -> CallerPlan | None:
-        name, slash, key_id = key.partition("/")
-        stored = find(self._lines, name)
-        if stored is None or not slash:
-            return None if stored is None else self._plan(stored, None)
-        own = next((each for each in stored.keys if each.id == key_id), None)
-        return None if own is None else self._plan(stored, own)
 
     def _plan(self, stored: StoredConsumer, key: StoredKey | None) -> CallerPlan:
         tenant = self._tenants.get(stored.tenant)

@@ -250,11 +250,13 @@ class ModelsPlan:
 class Callers(Protocol):
     """Who may do what, found when first asked for."""
 
-    def get(self, key: str, /) -> CallerPlan | None:
-        """*key*: a consumer, or ``consumer/key_id``."""
+    def of(self, consumer: str, key_id: str, tenant: str) -> CallerPlan:
+        """What a verified caller may do, with the bounds of its team and tenant. Somebody of *tenant* whom the config
+        does not name, or names in another tenant, is bound by the tenant alone."""
 
-    def stranger(self, consumer: str, tenant: str) -> CallerPlan:
-        """Somebody of *tenant* whom the config does not name."""
+    def get(self, key: str, /) -> CallerPlan | None:
+        """*key*: a consumer, or ``consumer/key_id``. For names that come from the config only: a name that a token
+        brings may hold a slash."""
 
 
 class FactsOf(Protocol):

@@ -31,7 +31,7 @@ AFTER: Final = 3
 """Tokens that come before a stream breaks."""
 
 
-# -- clients -----------------------------------------------------------------------------------------------------------
+# -- clients ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def events_of(body: bytes) -> list[tuple[str, str]]:
     return found
 
 
-# -- the house ---------------------------------------------------------------------------------------------------------
+# -- the house --------------------------------------------------------------------------------------------------------
 
 
 class Matrix:
@@ -215,7 +215,7 @@ def matrix(running: Matrix) -> Matrix:
     return running
 
 
-# -- before the first content ------------------------------------------------------------------------------------------
+# -- before the first content -----------------------------------------------------------------------------------------
 
 BEFORE: Final[dict[str, tuple[Trouble | None, str]]] = {
     "refused": (None, "upstream_unavailable"),
@@ -324,7 +324,7 @@ def test_when_nobody_is_left_the_client_is_told_how_long(matrix: Matrix) -> None
         assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
 
 
-# -- after the first content -------------------------------------------------------------------------------------------
+# -- after the first content ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -374,7 +374,7 @@ def test_a_stream_that_stands_still_is_ended_with_an_error(matrix: Matrix, tmp_p
         house.gateway.abandon()
 
 
-# -- clients that leave ------------------------------------------------------------------------------------------------
+# -- clients that leave -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -401,7 +401,7 @@ def test_a_client_that_leaves_ends_the_vendors_work_and_pays_for_what_was_made(m
     assert abs(bill.output - record["usage"]["output"]) <= 15, "what was on its way when the client left"
 
 
-# -- books that cannot be trusted --------------------------------------------------------------------------------------
+# -- books that cannot be trusted -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -427,7 +427,7 @@ def test_usage_that_cannot_be_is_never_believed(matrix: Matrix, vendor: str, lie
             assert "estimated" in record["flags"] and written > 0, where
 
 
-# -- the sum -----------------------------------------------------------------------------------------------------------
+# -- the sum ----------------------------------------------------------------------------------------------------------
 
 
 def test_all_that_was_told_is_the_sum_of_all_that_was_written(matrix: Matrix) -> None:

@@ -178,12 +178,6 @@ def test_every_mistake_is_said_with_its_place_and_remedy(tmp_path: Path, text: s
         (providers("  - {name: o, use: openai}\n"), [
             "gw.yaml:3: providers[0].api_key: the provider o has no credential, so nothing is sent to it  fix: set"
             " OPENAI_API_KEY"]),
-        (providers("  - {name: o, use: vertex, location: l, project: p, price: free, api_key: '{}'}\n"), [
-            "gw.yaml:3: providers[0]: the account of o needs tokens, which nothing fetches yet: it is left out"
-            "  fix: use a provider that takes a key"]),
-        (providers("  - {name: o, use: azure_openai, resource: r, api_key: 'id:secret'}\n"), [
-            "gw.yaml:3: providers[0]: the account of o needs tokens, which nothing fetches yet: it is left out"
-            "  fix: use a key: it goes as api-key"]),
         (providers("  - {name: o, use: openai, api_key: x, verify: false}\n"), [
             "gw.yaml:3: providers[0].verify: any certificate is accepted  fix: name its CA in ca"]),
         (providers("  - {name: o, use: openai, api_key: x, base_url: 'http://127.0.0.1:9'}\n"), [

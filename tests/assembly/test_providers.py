@@ -231,6 +231,5 @@ def test_the_state_of_a_credential_is_told_without_a_letter_of_it() -> None:
     assert p.describe_credential(None, item, preset) == "none: set OPENAI_API_KEY"
     assert p.describe_credential(None, item, p.load_preset("openai_compatible")) == "none wanted"
     account = p.credentials(provider(use="vertex", api_key="{}"), p.load_preset("vertex"), {}, FOLDER)[0]
-    told = f"{account.id}: tokens of this kind (gcp) are not fetched yet"
-    assert p.describe_credential(account, item, preset) == told
+    assert p.describe_credential(account, item, preset) == f"{account.id}, signs with gcp"
     assert "sk-secret" not in repr(item)

@@ -56,6 +56,7 @@ providers:
       price: {{input: 1, output: 2}}}}
   - {{name: bare, use: openai_compatible, base_url: "http://127.0.0.1:{port}/v1", price: free}}
   - {{name: keyless, use: openai, price: free}}
+  - {{name: entra, use: azure_openai, resource: r, api_key: "id:secret", price: free}}
 models:
   - {{name: fast, targets: [{{provider: one, model: gpt-x}}]}}
   - {{name: "any-*", targets: [{{provider: keyless}}, {{provider: bare}}]}}
@@ -108,6 +109,13 @@ def test_what_cannot_be_tried_says_why(tmp_path: Path, vendor: Any) -> None:
     assert tried(tmp_path, vendor, "keyless") == (
         1, ["keyless has no credential that can be used; tidegate check says which is missing"])  # fmt: skip
     assert vendor.asked == []
+
+
+def test_tokens_are_the_running_gateways_business(tmp_path: Path, vendor: Any) -> None:
+    code, lines = tried(tmp_path, vendor, "entra", "gpt-x")
+    assert code == 1 and lines[1].endswith(
+        "its tokens are fetched by a running gateway; ask that one for the model instead"
+    )
 
 
 def test_a_provider_that_is_not_there_is_no_surprise(tmp_path: Path) -> None:

@@ -292,7 +292,9 @@ def advise_models(found: Findings, config: Gateway, built: Built) -> None:
         path: FieldPath = ("providers", index)
         preset = providers.load_preset(item.use)
         if plan.providers[item.name].needs_credential:
-            _credential_advice(found, path, item, preset, bool(plan.providers[item.name].credentials))
+            wanted = " or ".join(providers.variables(preset.auth))
+            found.unwise((*path, "api_key"), f"the provider {item.name} has no credential, so nothing is sent to it",
+                         f"set {wanted}" if wanted else "add api_key")  # fmt: skip
         if not item.verify and providers.base_of(item, preset).scheme == "https":
             found.unwise((*path, "verify"), "any certificate is accepted", "name its CA in ca")
         if item.base_url:
@@ -305,19 +307,6 @@ def advise_models(found: Findings, config: Gateway, built: Built) -> None:
         for target in built_model.targets if built_model is not None else ():
             if target.model and target.price is None:
                 _unpriced(found, ("models", index, "targets", target.index), target)
-
-
-def _credential_advice(
-    found: Findings, path: FieldPath, item: m.Provider, preset: type[Preset], given: bool
-) -> None:  # fmt: skip
-    header = getattr(preset.auth, "header", "")
-    wanted = " or ".join(providers.variables(preset.auth))
-    if given:
-        found.unwise(path, f"the account of {item.name} needs tokens, which nothing fetches yet: it is left out",
-                     f"use a key: it goes as {header}" if header else "use a provider that takes a key")  # fmt: skip
-    else:
-        found.unwise((*path, "api_key"), f"the provider {item.name} has no credential, so nothing is sent to it",
-                     f"set {wanted}" if wanted else "add api_key")  # fmt: skip
 
 
 def _url_advice(found: Findings, path: FieldPath, item: m.Provider, preset: type[Preset]) -> None:

@@ -120,8 +120,7 @@ class ModelWork:
             doors=reached.doors,
             chat_doors=reached.chat_doors,
             credentials=found,
-            needs_credential=providers.wants_key(preset)
-            and all(credential.signer in providers.UNSERVED for credential in found),
+            needs_credential=not found and providers.wants_key(preset),
             regions=item.regions,
             quota_fields=preset.limits,
             faults=preset.faults,

@@ -57,9 +57,6 @@ MAX_ACCOUNT: Final = 64 << 10
 LEAST_OUTLIERS: Final = OutlierPlan(max_ejected=50.0)
 """An address that cannot be reached is left out for a while; of two, one may be."""
 
-UNSERVED: Final = frozenset({"gcp", "oauth"})
-"""Signers that need a token fetched first, which nothing does yet: their providers stay out of the choice."""
-
 _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _VERSION: Final = re.compile(r"v[0-9]+(alpha|beta)?[0-9]*")
 _VALUE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,199}")
@@ -334,6 +331,4 @@ def describe_credential(plan: CredentialPlan | None, item: Provider, preset: typ
         return (
             "none wanted" if not wants_key(preset) else f"none: set {' or '.join(variables(preset.auth)) or 'api_key'}"
         )
-    if plan.signer in UNSERVED:
-        return f"{plan.id}: tokens of this kind ({plan.signer}) are not fetched yet"
     return f"{plan.id}" + (f", signs with {plan.signer}" if plan.signer else "")

@@ -13,7 +13,7 @@ from typing import Final
 from tidegate.assembly.check import Checked
 from tidegate.assembly.config_models import format_usd
 from tidegate.assembly.model_journey import address
-from tidegate.engine.models.signing import sign, signed_fields
+from tidegate.engine.models.signing import signed_fields
 from tidegate.exchange.chat import ChatRequest, Message, Text
 from tidegate.exchange.fault import Fault
 from tidegate.ports.dialect import Voice
@@ -64,6 +64,9 @@ def _ask(
     voice = target.voices.get(dialect.name) if target is not None else None
     voice = voice or Voice(vendor=provider.vendor, model=model)
     who = f"  {credential.id if credential is not None else 'no key'}: "
+    if credential is not None and credential.signer in ("gcp", "oauth"):
+        say(f"{who}its tokens are fetched by a running gateway; ask that one for the model instead")
+        return False
     begun = time.monotonic()
     try:
         outgoing = dialect.write_request(ASKED, voice)
@@ -97,11 +100,11 @@ def _post(
     dialect = door.dialect
     assert dialect is not None
     path, _, query = (where.base_path + dialect.path(door.path, model, False)).partition("?")
-    signed = sign(credential)
-    pairs = [query, *[f"{name}={value}" for name, value in door.query + signed.query]]
+    own, asked = (credential.fields, credential.query) if credential is not None else ((), ())
+    pairs = [query, *[f"{name}={value}" for name, value in door.query + asked]]
     target = path + ("?" + "&".join(filter(None, pairs)) if any(pairs) else "")
     fields = {"content-type": "application/json", "user-agent": "tidegate", **dict(door.fields), **dict(extra),
-              **dict(signed.fields)}  # fmt: skip
+              **dict(own)}  # fmt: skip
     connection: http.client.HTTPConnection
     if where.scheme == "https":
         context = ssl.create_default_context(cafile=upstream.tls.ca or None)

@@ -31,6 +31,8 @@ INTERPRETED = {
     "rules/generate_events.py": "msgspec structs",
     "rules/generate_usage.py": "msgspec structs",
     "rules/load_report.py": "msgspec structs",
+    "rules/ollama_events.py": "msgspec structs",
+    "rules/ollama_tap.py": "msgspec structs",
     "ports/authority.py": "msgspec structs",
     "ports/books.py": "msgspec structs",
     "ports/consumers.py": "msgspec structs",

@@ -178,6 +178,9 @@ def test_every_mistake_is_said_with_its_place_and_remedy(tmp_path: Path, text: s
         (providers("  - {name: o, use: openai}\n"), [
             "gw.yaml:3: providers[0].api_key: the provider o has no credential, so nothing is sent to it  fix: set"
             " OPENAI_API_KEY"]),
+        (providers("  - {name: o, use: vertex, location: l, project: p, price: free, api_key: gone.json}\n"), [
+            "gw.yaml:3: providers[0].api_key: the service account of o cannot be read, so nothing is sent to it  fix:"
+            " name its JSON file, or give its JSON"]),
         (providers("  - {name: o, use: openai, api_key: x, verify: false}\n"), [
             "gw.yaml:3: providers[0].verify: any certificate is accepted  fix: name its CA in ca"]),
         (providers("  - {name: o, use: openai, api_key: x, base_url: 'http://127.0.0.1:9'}\n"), [

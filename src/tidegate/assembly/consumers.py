@@ -15,6 +15,7 @@ import msgspec
 from tidegate.ports.consumers import Consumer
 from tidegate.rules.credentials import digest_of, has_typo, name_digest
 from tidegate.rules.failed_logins import FailedLogins, unavailable
+from tidegate.rules.sigv4 import access_key_of, derived_secret
 from tidegate.wire.key_table import KeyTable
 
 REMEMBERED: Final = 65_536
@@ -76,13 +77,15 @@ class Callers:
     """The consumers of one config, made aside while others are in force. Nothing in it is the collector's business:
     100,000 of them would cost each of its rounds 30 ms."""
 
-    __slots__ = ("digests", "names", "secrets")
+    __slots__ = ("access_keys", "digests", "names", "secrets")
 
     def __init__(self, consumers: Iterable[Configured] = ()) -> None:
         self.names: dict[str, Consumer] = {}
         self.digests: dict[bytes, Consumer] = {}
         self.secrets: dict[str, str] = {}
         """By ``<kind> <name>``."""
+        self.access_keys: dict[str, bytes] | None = None
+        """Access key id → digest, made when the first signed request comes: most gateways never see one."""
         for configured in consumers:
             self.add(configured)
 
@@ -176,6 +179,19 @@ class WorkerConsumers:
         if self._stale:
             raise unavailable()
         return self._find(name_digest(name))
+
+    def by_access_key(self, id: str) -> tuple[Consumer, str] | None:
+        """Keys of the config, as the newest pepper made them."""
+        callers = self._callers
+        if callers.access_keys is None:
+            callers.access_keys = {access_key_of(digest): digest for digest in callers.digests}
+        digest = callers.access_keys.get(id)
+        consumer = callers.digests.get(digest) if digest is not None else None
+        if digest is None or consumer is None or consumer.disabled or self._has_expired(digest, consumer.expires):
+            return None
+        if not consumer.key_id:
+            consumer = msgspec.structs.replace(consumer, key_id=short_id(digest))
+        return consumer, derived_secret(self._peppers[0], id)
 
     def secret_of(self, name: str, kind: str) -> str | None:
         """A secret of a consumer of the config."""

@@ -47,6 +47,9 @@ class InertConsumers:
     def by_name(self, name: str) -> Consumer | None:
         return None
 
+    def by_access_key(self, id: str) -> tuple[Consumer, str] | None:
+        return None
+
     def secret_of(self, name: str, kind: str) -> str | None:
         return None
 

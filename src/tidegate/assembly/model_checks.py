@@ -292,9 +292,7 @@ def advise_models(found: Findings, config: Gateway, built: Built) -> None:
         path: FieldPath = ("providers", index)
         preset = providers.load_preset(item.use)
         if plan.providers[item.name].needs_credential:
-            wanted = " or ".join(providers.variables(preset.auth))
-            found.unwise((*path, "api_key"), f"the provider {item.name} has no credential, so nothing is sent to it",
-                         f"set {wanted}" if wanted else "add api_key")  # fmt: skip
+            _credential_advice(found, (*path, "api_key"), item, preset)
         if not item.verify and providers.base_of(item, preset).scheme == "https":
             found.unwise((*path, "verify"), "any certificate is accepted", "name its CA in ca")
         if item.base_url:
@@ -307,6 +305,16 @@ def advise_models(found: Findings, config: Gateway, built: Built) -> None:
         for target in built_model.targets if built_model is not None else ():
             if target.model and target.price is None:
                 _unpriced(found, ("models", index, "targets", target.index), target)
+
+
+def _credential_advice(found: Findings, path: FieldPath, item: m.Provider, preset: type[Preset]) -> None:
+    if item.api_key or item.api_keys:
+        found.unwise(path, f"the service account of {item.name} cannot be read, so nothing is sent to it",
+                     "name its JSON file, or give its JSON")  # fmt: skip
+        return
+    wanted = " or ".join(providers.variables(preset.auth))
+    found.unwise(path, f"the provider {item.name} has no credential, so nothing is sent to it",
+                 f"set {wanted}" if wanted else "add api_key")  # fmt: skip
 
 
 def _url_advice(found: Findings, path: FieldPath, item: m.Provider, preset: type[Preset]) -> None:

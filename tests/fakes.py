@@ -65,6 +65,7 @@ class FakeConsumers:
         self.keys: dict[str, Consumer] = {}
         self.names: dict[str, Consumer] = {}
         self.secrets: dict[tuple[str, str], str] = {}
+        self.access_keys: dict[str, tuple[Consumer, str]] = {}
         self.trouble: BaseException | None = None
         self.version = 1
         self.asked: list[str] = []
@@ -90,6 +91,11 @@ class FakeConsumers:
         if self.trouble is not None:
             raise self.trouble
         return self.names.get(name)
+
+    def by_access_key(self, id: str) -> tuple[Consumer, str] | None:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.access_keys.get(id)
 
     def secret_of(self, name: str, kind: str) -> str | None:
         if self.trouble is not None:

@@ -8,6 +8,7 @@ from tidegate.assembly.consumers import Callers, Configured, WorkerConsumers, pa
 from tidegate.exchange.fault import Fault
 from tidegate.ports.consumers import Consumer
 from tidegate.rules.credentials import digest_of, make_key, name_digest
+from tidegate.rules.sigv4 import derived_secret
 from tidegate.wire.key_table import KeyTable, write
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -184,3 +185,18 @@ def test_a_key_with_a_name_and_an_end_of_its_own_is_its_owners_no_longer_than_th
     assert found.by_key("a-named-key") == owner
     now[0] = 200.0
     assert found.by_key("a-named-key") is None
+
+
+def test_an_access_key_id_finds_the_key_of_the_config_it_was_made_from_and_its_secret_llm_2() -> None:
+    now = [100.0]
+    found = WorkerConsumers((OLD, NEW), lambda: now[0])
+    one, two = digest_of(NEW, b"tg-one"), digest_of(NEW, b"tg-two")
+    named = Consumer("c", key_id="ci", expires=150.0)
+    found.configure(Callers([Configured(Consumer("c"), (one, two), {}, ((two, named),))]))
+    first, second = f"cfg{one.hex()[:13]}", f"cfg{two.hex()[:13]}"
+    assert found.by_access_key(first) == (Consumer("c", key_id=one.hex()[:8]), derived_secret(NEW, first))
+    assert found.by_access_key(second) == (named, derived_secret(NEW, second))
+    now[0] = 200.0
+    assert (found.by_access_key(second), found.by_access_key("cfg"), found.by_access_key("ci")) == (None, None, None)
+    found.configure(Callers())
+    assert found.by_access_key(first) is None

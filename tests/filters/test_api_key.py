@@ -14,6 +14,7 @@ from tidegate.exchange.fault import Fault
 from tidegate.filters.api_key import ApiKey, Config
 from tidegate.ports.consumers import Consumer
 from tidegate.rules.credentials import digest_of
+from tidegate.rules.sigv4 import GATHERED, body_hash, sign
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"
 
@@ -186,3 +187,68 @@ def test_unknown_settings_are_refused_and_every_setting_is_described() -> None:
     with pytest.raises(ValidationError):
         Config(header="x-key")  # type: ignore[call-arg]
     assert all(field.description for field in Config.model_fields.values())
+
+
+# -- signed requests (LLM 2) -------------------------------------------------------------------------------------------
+
+
+def signed(
+    tools: FakeTools, secret: str = "s3cret", body: bytes = b"{}", access_key: str = "cfg0123456789abc"
+) -> Exchange:
+    target = "/model/anthropic.claude%3A0/converse?a=1"
+    added = sign("POST", "gw.example", *target.split("?"), [], body_hash(body), access_key, secret, "", "eu-west-1",
+                 "bedrock", tools.wall())  # fmt: skip
+    return exchange("POST", target, added, host="gw.example")
+
+
+@pytest.fixture
+def signers(tools: FakeTools) -> FakeTools:
+    tools.consumers.access_keys["cfg0123456789abc"] = (Consumer("mobile", key_id="m1"), "s3cret")
+    return tools
+
+
+def test_a_signature_over_the_body_that_the_lane_has_gathered_is_the_key_llm_2(signers: FakeTools) -> None:
+    x = signed(signers)
+    x.note(GATHERED, body_hash(b"{}"))
+    ApiKey(Config(), signers).on_request_head(x)
+    assert x.identity is not None and (x.identity.consumer, x.identity.key_id) == ("mobile", "m1")
+    assert (x.auth, x.get("authorization")) == ("api_key", None)
+
+
+@pytest.mark.parametrize(
+    ("secret", "access_key", "body"),
+    [
+        ("other", "cfg0123456789abc", b"{}"),
+        ("s3cret", "cfgunknown", b"{}"),
+        ("s3cret", "cfg0123456789abc", b'{"more": 1}'),
+    ],
+)
+def test_a_signature_that_does_not_hold_is_the_one_401_and_counts_as_a_failed_try(
+    signers: FakeTools, secret: str, access_key: str, body: bytes
+) -> None:
+    x = signed(signers, secret, access_key=access_key)
+    x.note(GATHERED, body_hash(body))
+    fault = refused(ApiKey(Config(), signers), x)
+    assert (fault.code, fault.reason, fault.fields) == ("unauthenticated", "", [("www-authenticate", "Bearer")])
+    assert len(signers.consumers.failures) == 1
+
+
+def test_an_old_signature_is_refused(signers: FakeTools) -> None:
+    x = signed(signers)
+    x.note(GATHERED, body_hash(b"{}"))
+    signers.advance(301.0)
+    assert refused(ApiKey(Config(), signers), x).code == "unauthenticated"
+
+
+def test_signatures_of_plain_routes_are_their_upstreams_business(signers: FakeTools) -> None:
+    assert refused(ApiKey(Config(), signers), signed(signers)).code == "unauthenticated"
+    x = signed(signers)
+    ApiKey(Config(optional=True), signers).on_request_head(x)
+    assert x.identity is None and x.get("authorization") is not None
+
+
+def test_trouble_with_the_look_up_of_an_access_key_is_503(signers: FakeTools) -> None:
+    signers.consumers.trouble = OSError("disk")
+    x = signed(signers)
+    x.note(GATHERED, body_hash(b"{}"))
+    assert refused(ApiKey(Config(), signers), x).code == "auth_unavailable"

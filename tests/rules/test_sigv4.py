@@ -20,6 +20,7 @@ from tidegate.exchange.fault import Fault
 from tidegate.rules.sigv4 import (
     SKEW,
     UNSIGNED,
+    access_key_of,
     body_hash,
     canonical_request,
     derived_secret,
@@ -213,6 +214,10 @@ def test_a_claim_is_read_and_other_schemes_are_not_ours() -> None:
 def test_a_claim_that_nobody_could_check_is_refused(authorization: str) -> None:
     with pytest.raises(Fault, match="bad_signature"):
         presented(authorization)
+
+
+def test_an_access_key_id_is_the_front_of_a_digest() -> None:
+    assert access_key_of(bytes(range(32))) == "cfg0001020304050"
 
 
 def test_derived_secrets_differ_by_key_and_by_pepper() -> None:

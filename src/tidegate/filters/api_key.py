@@ -13,6 +13,7 @@ from tidegate.ports.settings import Verifying
 from tidegate.ports.tools import Tools
 from tidegate.rules.credentials import key_in_query, looks_like_jwt, offer, token_of
 from tidegate.rules.failed_logins import refusal, unauthenticated, unavailable
+from tidegate.rules.sigv4 import ALGORITHM, GATHERED, presented, verify
 
 REMEMBERED: Final = 1024
 """Identities remembered by one filter; a forgotten one costs a look-up in ``tools.consumers``, 1 µs."""
@@ -23,7 +24,8 @@ class Config(Verifying):
 
 
 class ApiKey:
-    """Reads ``Authorization: Bearer`` and ``x-api-key``. A query never carries a key."""
+    """Reads ``Authorization: Bearer`` and ``x-api-key``. A query never carries a key. On routes to models a request may
+    be signed in place of carrying a key (AWS Signature Version 4; LLM 2)."""
 
     stage = "auth"
     stepped = True
@@ -38,6 +40,8 @@ class ApiKey:
         self._wall = tools.wall
         self._passed = tools.counter("auth_total", method="api_key", outcome="ok")
         self._refused = tools.counter("auth_total", method="api_key", outcome="refused")
+        self._nobody = tools.token(32).hex()
+        """The secret of keys that are not there: an unknown one takes as long (S7.2)."""
         self._epoch = -1
         self._remembered: dict[str, tuple[Identity, float]] = {}
 
@@ -59,7 +63,10 @@ class ApiKey:
                     side=CLIENT,
                 )
         if key is None:
-            self._without_key(x)
+            if authorization is not None and authorization.startswith(ALGORITHM):
+                self._by_signature(x, authorization)
+            else:
+                self._without_key(x)
             return
         if self._epoch != self._consumers.epoch():
             self._remembered.clear()
@@ -84,6 +91,34 @@ class ApiKey:
             return
         self._refused(1)
         raise unauthenticated(("Bearer",))
+
+    def _by_signature(self, x: Exchange, authorization: str) -> None:
+        hashed: str | None = x.noted(GATHERED)
+        if hashed is None:
+            self._without_key(x)  # signatures of plain routes are their upstream's business
+            return
+        try:
+            claim = presented(authorization)
+            known = self._consumers.by_access_key(claim.access_key) if claim is not None else None
+            if claim is not None:
+                path, _, query = x.head.target.partition("?")
+                secret = known[1] if known is not None else self._nobody
+                verify(claim, x.head.method, path, query, x.head.fields, hashed, secret, self._wall())
+        except Fault as fault:
+            if fault.code != "unauthenticated":
+                raise
+            known = None
+        except (Exception, CancelledError) as trouble:
+            self._tools.log("error", "key look-up failed", error=type(trouble).__name__)
+            raise unavailable() from None
+        if known is None:
+            self._refused(1)
+            raise refusal(self._consumers.failures, x, self._now(), self._failed_tries, "Bearer")
+        x.identity = _identity(known[0])
+        x.auth = "api_key"
+        if not self._forward:
+            x.remove_field("authorization")
+        self._passed(1)
 
     def _look_up(self, x: Exchange, key: str) -> tuple[Identity, float] | None:
         try:

@@ -39,6 +39,10 @@ class Consumers(Protocol):
         """A consumer by name (Basic, mTLS, JWT and HMAC map to it); the caller looks at ``disabled``. Raises as
         ``by_key``."""
 
+    def by_access_key(self, id: str) -> tuple[Consumer, str] | None:
+        """The owner of the key whose access key id (LLM 2) is *id*, and the secret that signs for it; None when it is
+        unknown, expired or disabled. Raises as ``by_key``."""
+
     def secret_of(self, name: str, kind: str) -> str | None:
         """A configured secret of a consumer: ``kind`` is ``basic`` (argon2id hash) or ``hmac`` (shared secret)."""
 

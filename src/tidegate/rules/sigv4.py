@@ -26,6 +26,9 @@ UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 MOST_SIGNED: Final = 64
 """Fields that a signature may cover."""
 
+GATHERED: Final = "sigv4 body hash"
+"""The note on an exchange under which its lane leaves the hash of the body, where signatures are taken."""
+
 _TERMINATOR: Final = "aws4_request"
 _DATE: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z").fullmatch
 _PRESENTED: Final = re.compile(
@@ -165,6 +168,11 @@ def verify(
     wanted = _signature(secret, scope, date, canonical_request(method, path, query, covered, claimed))
     if not compare_digest(wanted, claim.signature):
         raise _refused("The signature does not hold.", "bad_signature")
+
+
+def access_key_of(digest: bytes) -> str:
+    """The access key id of a key of the config: a keyed digest's first letters say nothing about the key (LLM 2)."""
+    return f"cfg{digest.hex()[:13]}"
 
 
 def derived_secret(pepper: bytes, key_id: str) -> str:

@@ -23,7 +23,7 @@ from tidegate.assembly.chains import Chains, Made, body_limit_of
 from tidegate.assembly.config_models import Model, Provider
 from tidegate.assembly.facts import FactTable
 from tidegate.assembly.generation import Generation, split
-from tidegate.assembly.models import FIRST, IDLE, MODEL_TIMES, BuiltModels, ModelWork, llm_plan
+from tidegate.assembly.models import FIRST, IDLE, MODEL_TIMES, BuiltModels, ModelWork, dialect, dialect_names, llm_plan
 from tidegate.assembly.parts import PartError, PartErrors, Shelf
 from tidegate.assembly.problems import FieldPath
 from tidegate.assembly.read import BadReference, resolve_tree
@@ -193,6 +193,11 @@ class Builder:
                 begun = clock()
 
         if items.providers or items.models:
+            for name in dialect_names():
+                dialect(name)
+                if clock() - begun > SLICE:
+                    yield
+                    begun = clock()
             models = work.begin_models(self._environment, msgspec.json.decode(items.facts, type=FactTable))
             for section, kind, raws in (("providers", Provider, items.providers), ("models", Model, items.models)):
                 for index, raw in enumerate(raws):

@@ -52,12 +52,22 @@ REPORTED: Final = CatalogueRow()
 
 
 @cache
+def dialect_names() -> tuple[str, ...]:
+    """Every dialect there is."""
+    return tuple(parts.known("dialects"))
+
+
+@cache
+def dialect(name: str) -> Dialect:
+    """The dialect *name*; made once, for it holds nothing. The first time takes up to 100 ms: it is imported."""
+    made: Dialect = parts.load_class("dialects", name)()
+    return made
+
+
+@cache
 def dialects() -> dict[str, Dialect]:
-    """Every dialect there is, by name; made once, for they hold nothing."""
-    found: dict[str, Dialect] = {}
-    for name in parts.known("dialects"):
-        found[name] = parts.load_class("dialects", name)()
-    return found
+    """All of them, by name."""
+    return {name: dialect(name) for name in dialect_names()}
 
 
 class BuiltModels:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -72,17 +73,22 @@ def known_presets() -> list[str]:
     return sorted({name for name in parts.known("providers") if name != "presets"} | {row.name for row in PLAIN})
 
 
+@cache
 def load_preset(use: str) -> type[Preset]:
-    """The preset *use*: a file, a row of the table, or an entry point. ``PartError`` when there is none."""
+    """The preset *use*: a row of the table, a file, or an entry point. ``PartError`` when there is none."""
     from tidegate.providers.presets import PLAIN
 
     for row in PLAIN:
         if row.name == use:
             return _plain(row.name, row.title, row.base_url, row.environment, row.serves, row.seen)
-    if use == "presets" or use not in parts.known("providers"):
-        raise PartError(f"there is no provider called {use}", did_you_mean(use, known_presets())
-                        or "for any OpenAI-shaped server: use: openai_compatible with its base_url")  # fmt: skip
-    preset = parts.load_class("providers", use)
+    try:
+        preset = parts.load_class("providers", use)
+    except PartError as error:
+        if use != "presets" and not str(error).startswith("there is no"):
+            raise
+        fix = did_you_mean(use, known_presets())
+        fix = fix or "for any OpenAI-shaped server: use: openai_compatible with its base_url"
+        raise PartError(f"there is no provider called {use}", fix) from None
     if not issubclass(preset, Preset):
         raise PartError(f"the provider {use} is no Preset", "mend its file")
     return preset

@@ -313,7 +313,6 @@ def test_a_foreign_seal_comes_back_to_its_vendor_byte_for_byte() -> None:
     assert bare(sealed) == SealedThought(data=b"D+/=", origin=Origin("openai"))
     assert bare(call) == ToolCall(id="c1", name="f", signature=b"T+/=", origin=Origin("gemini"))
     streamed = stream_message(deltas_of(answer))
-    del written["content"][3]["signature"]  # comes after its block has begun: a loss of the stream
     assert streamed["content"] == written["content"]
 
 
@@ -388,7 +387,7 @@ def test_an_old_version_gets_later_system_turns_as_text_and_says_so() -> None:
         (Thinking("on", "minimal"), "", {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
          ("thinking.effort",)),
         (Thinking("on", budget=9000), "", {"thinking": {"type": "adaptive"}, "output_config": {"effort": "medium"}},
-         ()),
+         ("thinking.budget",)),
         (Thinking("on", "high"), "budget", {"thinking": {"type": "enabled", "budget_tokens": 16384}}, ()),
         (Thinking("on", budget=500), "budget", {"thinking": {"type": "enabled", "budget_tokens": 1024}}, ()),
         (Thinking("on", budget=90000), "budget", {"thinking": {"type": "enabled", "budget_tokens": 19999}}, ()),

@@ -279,7 +279,7 @@ def test_what_cannot_be_said_is_named() -> None:
     written, losses = write(request)
     assert sorted(losses) == sorted((
         "messages[0].name", "messages[0].odd", "messages[0].detail", "messages[1].role", "logit_bias", "verbosity",
-        "prediction", "user", "tier", "parallel_tool_calls", "previous_response_id", "conversation", "background",
+        "prediction", "user", "tier", "parallel_tools", "previous_response_id", "conversation", "background",
         "truncation", "web_search_options", "tools[0]", "tools[1].strict",
     ))  # fmt: skip
     assert written["contents"] == [

@@ -98,3 +98,22 @@ def test_a_call_without_arguments_has_an_empty_object() -> None:
 
 def test_a_choice_without_parts_is_a_choice() -> None:
     assert assembled([Start(), Stopped(0, "length"), END]).choices == (Choice(stop="length"),)
+
+
+def test_log_probabilities_of_pieces_are_those_of_the_choice() -> None:
+    assembler = Assembler()
+    for delta in (Start(), Open(0, 0, "text", Text(text="")), Piece(0, 0, "a", b'{"content":[1],"refusal":null}'),
+                  Piece(0, 0, "b"), Piece(0, 0, "c", b'{"content":[2, 3]}'), Piece(0, 0, "d", b"3")):  # fmt: skip
+        assembler.take(delta)
+    assert assembler.answer().choices[0].logprobs == b'{"content":[1,2,3],"refusal":null}'
+
+
+def test_log_probabilities_of_a_choice_come_with_its_first_words() -> None:
+    parts = (ToolCall(id="c", name="f"), Text(text="a"), Text(text="b"))
+    answer = ChatAnswer(choices=(Choice(parts=parts, logprobs=b'{"content":[1]}'),))
+    deltas = deltas_of(answer)
+    assert [delta.logprobs for delta in deltas if isinstance(delta, Piece)] == [b"", b'{"content":[1]}', b""]
+    assembler = Assembler()
+    for delta in deltas:
+        assembler.take(delta)
+    assert assembler.answer() == answer

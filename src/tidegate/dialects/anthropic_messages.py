@@ -41,6 +41,7 @@ from tidegate.rules.content_block_events import (
 from tidegate.rules.content_block_request import read_request
 from tidegate.rules.content_block_usage import read_usage, usage_object
 from tidegate.rules.content_blocks import NAME, BlockWriter, bag, read_content, take_string
+from tidegate.rules.losses import state_wishes
 from tidegate.rules.thinking_budget import budget_of, effort_of, fit_budget
 from tidegate.rules.tool_names import name_aliases
 from tidegate.rules.turns import alternating, leading_system
@@ -123,6 +124,8 @@ class AnthropicMessages:
         writer = BlockWriter(None, {}, frozenset(), _NO_ANSWER)
         if len(answer.choices) > 1:
             writer.lose("n")
+        if choice.logprobs:
+            writer.lose("logprobs")
         written: dict[str, object] = {
             "id": message_id(answer.id), "type": "message", "role": "assistant", "model": answer.model or asked.model,
             "content": [block for part in choice.parts if (block := writer.block(part, "answer")) is not None],
@@ -261,14 +264,15 @@ class _RequestWriter:
         body["model"] = voice.model or request.model
         body["max_tokens"] = self._max_output
         tools = self._tools()
-        system, messages = self._turns()
+        leading, rest = leading_system(request.messages)
+        system = [part for message in leading for part in message.parts]
         if tools:
             body["tools"] = tools
             self._choice()
         self._output(tools, system)
         if system:
             body["system"] = self._system(system)
-        body["messages"] = messages
+        body["messages"] = self._turns(len(leading), rest)
         self._thinking()
         self._sampling()
         if request.stop:
@@ -348,18 +352,17 @@ class _RequestWriter:
         if len(said) > 1 or kind != "auto":
             self._body["tool_choice"] = said
 
-    def _turns(self) -> tuple[list[Part], list[dict[str, object]]]:
-        """The parts of the leading system turns, and the turns after them."""
+    def _turns(self, leading: int, rest: tuple[Message, ...]) -> list[dict[str, object]]:
+        """The turns after the *leading* ones of the system."""
         request, blocks = self._request, self._blocks
         place: dict[int, int] = {}
         later: set[int] = set()
-        leading, rest = leading_system(request.messages)
         for at, message in enumerate(request.messages):
             if message.name:
                 blocks.lose(f"messages[{at}].name")
             for part in message.parts:
                 place[id(part)] = at
-                if message.role == "system" and at >= len(leading):
+                if message.role == "system" and at >= leading:
                     later.add(id(part))
         turns = alternating(rest)
         if turns and turns[-1].role == "assistant" and not self._says("prefill"):
@@ -367,7 +370,7 @@ class _RequestWriter:
         written: list[dict[str, object]] = []
         for turn in turns:
             self._turn(turn, place, later, written)
-        return [part for message in leading for part in message.parts], written
+        return written
 
     def _turn(self, turn: Message, place: dict[int, int], later: set[int], written: list[dict[str, object]]) -> None:
         blocks = self._blocks
@@ -468,6 +471,7 @@ class _RequestWriter:
             said = {"type": "adaptive"}
             if not effort and thinking.budget > 0:
                 effort = effort_of(thinking.budget).replace("minimal", "low")
+                blocks.lose("thinking.budget")
         if thinking.show and said.get("type", "disabled") != "disabled":
             said["display"] = _DISPLAYS[thinking.show]
             if thinking.show == "full":
@@ -526,13 +530,8 @@ class _RequestWriter:
         ):  # fmt: skip
             if asked:
                 lose(name)
-        if state is not None:
-            for name, asked in (
-                ("previous_response_id", bool(state.previous_id)), ("conversation", bool(state.conversation)),
-                ("store", bool(state.store)), ("background", state.background), ("truncation", bool(state.truncation)),
-            ):  # fmt: skip
-                if asked:
-                    lose(name)
+        for name in state_wishes(state):
+            lose(name)
 
     def _extras(self) -> None:
         extra, blocks = self._request.extra, self._blocks

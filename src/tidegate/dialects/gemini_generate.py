@@ -49,6 +49,7 @@ from tidegate.rules.generate_parts import (
 )
 from tidegate.rules.generate_request import read_request
 from tidegate.rules.generate_usage import read_usage, usage_object
+from tidegate.rules.losses import state_wishes
 from tidegate.rules.schema_subset import to_subset
 from tidegate.rules.thinking_budget import budget_of, effort_of
 from tidegate.rules.tool_names import name_aliases
@@ -319,7 +320,7 @@ class _RequestWriter:
     def _choice(self) -> None:
         chosen = self._request.tool_choice
         if self._request.parallel_tools is False:
-            self._parts.lose("parallel_tool_calls")
+            self._parts.lose("parallel_tools")
         if chosen.mode == "auto":
             return
         modes = {"none": "NONE", "required": "ANY", "one": "ANY"}
@@ -424,11 +425,8 @@ class _RequestWriter:
                 lose(name)
         if state is None:
             return
-        for name, asked in (
-            ("previous_response_id", bool(state.previous_id)), ("conversation", bool(state.conversation)),
-            ("background", state.background), ("truncation", bool(state.truncation)),
-        ):  # fmt: skip
-            if asked:
+        for name in state_wishes(state):
+            if name != "store":
                 lose(name)
         if state.store is not None:
             self._body["store"] = state.store
@@ -469,5 +467,7 @@ def _candidate(choice: Choice, writer: PartWriter) -> dict[str, object]:
         writer.append(part, "answer", parts)
         if isinstance(part, Cited):
             citations += part.citations
+    if choice.logprobs:
+        writer.lose("logprobs")
     stopped = Stopped(choice.index, choice.stop, choice.stop_sequence, choice.extra)
     return candidate_object(choice.index, parts, stopped, citations)

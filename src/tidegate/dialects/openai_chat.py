@@ -15,11 +15,13 @@ from tidegate.exchange.chat import (
 )
 from tidegate.exchange.fault import CLIENT, IF_IDEMPOTENT, UPSTREAM, Fault
 from tidegate.ports.dialect import EventReader, EventWriter, Framing, Hints, Outgoing, Voice, Written
+from tidegate.rules.addressed_options import merge_options
 from tidegate.rules.chat_answer import answer_usage, choice_object, read_chat_answer
 from tidegate.rules.chat_event_reader import ChatEventReader
 from tidegate.rules.chat_event_writer import ChatEventWriter
 from tidegate.rules.chat_prefill import is_prefilled
 from tidegate.rules.error_object import error_body, read_error
+from tidegate.rules.losses import state_wishes
 from tidegate.rules.thinking_budget import effort_of
 from tidegate.rules.tool_ids import LETTERS_AND_DIGITS, fit_id
 from tidegate.rules.tool_names import name_aliases
@@ -30,8 +32,6 @@ from tidegate.wire.chat_tap import event_usage, spliced
 from tidegate.wire.json_object import (
     WrongShape,
     encode,
-    is_object,
-    members,
     raw_of,
 )
 from tidegate.wire.token_usage import chat_usage
@@ -39,12 +39,6 @@ from tidegate.wire.token_usage import chat_usage
 ID_LIMIT: Final = 40
 """Characters of a tool call's id."""
 MOST_STOPS: Final = 4
-_RESERVED: Final = frozenset({
-    "model", "messages", "input", "prompt", "instructions", "stream", "stream_options", "tools", "contents", "system",
-    "api_key", "apikey", "authorization", "key", "base_url", "provider_options",
-})  # fmt: skip
-"""What ``provider_options`` may not set (LLM 5.12)."""
-
 _TIERS: Final = frozenset({"auto", "flex", "scale", "priority", "fast"})
 
 
@@ -181,7 +175,7 @@ class _RequestWriter:
         elif "stream" in self.said:
             body["stream"] = False
         self._extra()
-        self._options()
+        self.losses += merge_options(body, request.options, self.voice.addressed)
         back = {alias: name for name, alias in self.aliases.items()}
         return Outgoing(encode(body), tuple(dict.fromkeys(self.losses)), aliases=back)
 
@@ -364,8 +358,8 @@ class _RequestWriter:
             self._put("output.json", "response_format", {"type": "json_object"}, True)
         elif "response_format" in self.said:
             self.body["response_format"] = {"type": "text"}
-        self._put("audio", "modalities", output.modalities, bool(output.modalities))
-        self._put("audio", "audio", raw_of(output.audio), bool(output.audio))
+        self._put("output.audio", "modalities", output.modalities, bool(output.modalities))
+        self._put("output.audio", "audio", raw_of(output.audio), bool(output.audio))
 
     def _thinking(self) -> None:
         thinking, voice = self.request.thinking, self.voice
@@ -402,15 +396,13 @@ class _RequestWriter:
     def _state(self) -> None:
         request, voice = self.request, self.voice
         state = request.state
+        native = request.extra is not None and request.extra.dialect == CHAT
         if state is not None:
-            for name in ("previous_id", "conversation", "background", "truncation"):
-                if getattr(state, name):
-                    self.losses.append("state." + name)
-            if state.store is not None:
-                if request.extra is not None and request.extra.dialect == CHAT and "state" not in voice.lacks:
-                    self.body["store"] = state.store
-                else:
-                    self.losses.append("state.store")
+            lost = state_wishes(state)
+            if state.store is not None and native and "state" not in voice.lacks:
+                self.body["store"] = state.store
+                lost = [name for name in lost if name != "store"]
+            self.losses += lost
         if "cache" not in voice.lacks:
             if request.cache is not None and BREAKPOINT not in voice.rename:
                 mark = mark_of(request.cache, False, self.losses)
@@ -434,14 +426,6 @@ class _RequestWriter:
                 self.body.setdefault(name, raw_of(value))
             elif value:
                 self.losses.append(name)
-
-    def _options(self) -> None:
-        for address in self.voice.addressed:
-            raw = self.request.options.get(address)
-            if raw and is_object(raw):
-                for name, value in members(raw, "provider_options").items():
-                    if name.lower() not in _RESERVED:
-                        self.body[name] = raw_of(value)
 
 
 def _fit(id: str) -> str:

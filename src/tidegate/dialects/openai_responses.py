@@ -8,8 +8,10 @@ from urllib.parse import quote
 from tidegate.exchange.chat import ChatAnswer, ChatRequest, Message, Text, Tool, ToolChoice, Usage
 from tidegate.exchange.fault import CLIENT, IF_IDEMPOTENT, UPSTREAM, Fault
 from tidegate.ports.dialect import EventReader, EventWriter, Framing, Hints, Outgoing, Voice, Written
+from tidegate.rules.addressed_options import merge_options
 from tidegate.rules.chat_prefill import is_prefilled
 from tidegate.rules.error_object import error_body, read_error
+from tidegate.rules.losses import state_wishes
 from tidegate.rules.response_answer import (
     event_usage,
     finish,
@@ -27,7 +29,7 @@ from tidegate.rules.tool_ids import fit_id
 from tidegate.rules.tool_names import name_aliases
 from tidegate.wire.chat_parts import mark_of, own_members, spelling
 from tidegate.wire.chat_tap import spliced
-from tidegate.wire.json_object import WrongShape, encode, is_object, members, raw_of
+from tidegate.wire.json_object import WrongShape, encode, raw_of
 from tidegate.wire.response_item_writer import ItemWriter, Manner
 from tidegate.wire.response_items import OWNER, RESPONSES
 from tidegate.wire.response_request import LOGPROBS, SEALED, read_response_request
@@ -35,12 +37,6 @@ from tidegate.wire.response_request import LOGPROBS, SEALED, read_response_reque
 ID_LIMIT: Final = 64
 _TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
 _LAST: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
-
-_RESERVED: Final = frozenset({
-    "model", "messages", "input", "prompt", "instructions", "stream", "stream_options", "tools", "contents", "system",
-    "api_key", "apikey", "authorization", "key", "base_url", "provider_options",
-})  # fmt: skip
-"""What ``provider_options`` may not set (LLM 5.12)."""
 
 
 class OpenaiResponses:
@@ -73,6 +69,10 @@ class OpenaiResponses:
         if first is not None and first.stop == "broken":
             return self.write_fault(Fault("bad_upstream", "The model broke off.", side=UPSTREAM), "")
         output = output_items(first.parts, id, losses) if first is not None else []
+        if first is not None and first.logprobs:
+            losses.append("logprobs")
+        if first is not None and first.stop == "pause":
+            losses.append("pause")
         finish(body, output, first.stop if first is not None else "stop", answer.usage, answer.tier)
         if answer.extra is not None and answer.extra.dialect != RESPONSES:
             losses += [name for name, value in answer.extra.members if value]
@@ -152,12 +152,7 @@ class _Writer:
         if request.stream or "stream" in self.said:
             body["stream"] = request.stream
         self._extra()
-        for address in self.voice.addressed:
-            raw = request.options.get(address)
-            if raw and is_object(raw):
-                for name, value in members(raw, "provider_options").items():
-                    if name.lower() not in _RESERVED:
-                        body[name] = raw_of(value)
+        self.losses += merge_options(body, request.options, self.voice.addressed)
         back = {alias: name for name, alias in self.aliases.items()}
         return Outgoing(encode(body), tuple(dict.fromkeys(self.losses)), aliases=back)
 
@@ -250,7 +245,8 @@ class _Writer:
             ("top_k", sampling.top_k is not None),
             ("stop", bool(request.stop)),
             ("seed", sampling.seed is not None),
-            ("penalties", sampling.frequency_penalty is not None or sampling.presence_penalty is not None),
+            ("frequency_penalty", sampling.frequency_penalty is not None),
+            ("presence_penalty", sampling.presence_penalty is not None),
             ("n", sampling.n != 1),
             ("logit_bias", bool(sampling.logit_bias)),
             ("prediction", bool(request.prediction)),
@@ -270,7 +266,7 @@ class _Writer:
         text: dict[str, Any] = {}
         if output is not None:
             if output.modalities or output.audio:
-                self.losses.append("audio")
+                self.losses.append("output.audio")
             if output.kind == "schema" and "output.schema" in self.voice.lacks:
                 self.losses.append("output.schema")
             elif output.kind == "schema":
@@ -335,8 +331,7 @@ class _Writer:
                     include.append(LOGPROBS)
                 if include:
                     body["include"] = include
-            if state is not None:
-                self.losses.append("state")
+            self.losses += state_wishes(state)
         elif state is not None:
             if state.previous_id:
                 body["previous_response_id"] = state.previous_id

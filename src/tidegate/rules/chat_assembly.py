@@ -33,6 +33,7 @@ from tidegate.exchange.chat import (
     Used,
 )
 from tidegate.rules.usage_merge import largest
+from tidegate.wire.json_object import WrongShape, encode, is_array, items, members, raw_of
 
 
 class _Growing:
@@ -55,10 +56,13 @@ class Assembler:
         self.usage: Usage | None = None
         self.parts: dict[int, list[_Growing]] = {}
         self.stops: dict[int, tuple[Stop, str, Extra | None]] = {}
+        self.logprobs: dict[int, list[bytes]] = {}
 
     def take(self, delta: ChatDelta) -> None:
         if isinstance(delta, Piece):
             self.parts[delta.choice][delta.part].pieces.append(delta.text)
+            if delta.logprobs:
+                self.logprobs.setdefault(delta.choice, []).append(delta.logprobs)
         elif isinstance(delta, Open):
             self.parts.setdefault(delta.choice, []).append(_Growing(delta.head))
         elif isinstance(delta, Sign):
@@ -80,7 +84,8 @@ class Assembler:
         for index in sorted(self.parts):
             stop, sequence, extra = self.stops.get(index, ("stop", "", None))
             parts = tuple([_whole(part) for part in self.parts[index]])
-            choices.append(Choice(index=index, parts=parts, stop=stop, stop_sequence=sequence, extra=extra))
+            logprobs = joined_logprobs(self.logprobs.get(index, []))
+            choices.append(Choice(index, parts, stop, sequence, logprobs, extra))
         return ChatAnswer(
             id=self.id, model=self.model, created=self.created, choices=tuple(choices), usage=self.usage,
             tier=self.usage.tier if self.usage is not None else "",
@@ -108,12 +113,30 @@ def _whole(grown: _Growing) -> Part:
     return head
 
 
+def joined_logprobs(pieces: list[bytes]) -> bytes:
+    """One object out of those of several pieces: lists in them (``content``, ``refusal``) go behind each other. A piece
+    that is no object is left out."""
+    if len(pieces) < 2:
+        return pieces[0] if pieces else b""
+    lists: dict[str, list[bytes]] = {}
+    for piece in pieces:
+        try:
+            for name, value in members(piece).items():
+                lists.setdefault(name, []).extend(items(value) if is_array(value) else [])
+        except WrongShape:
+            continue
+    return encode({name: [raw_of(one) for one in values] or None for name, values in lists.items()})
+
+
 def deltas_of(answer: ChatAnswer) -> list[ChatDelta]:
     """*answer* as if it had come in a stream, each part in one piece."""
     deltas: list[ChatDelta] = [Start(id=answer.id, model=answer.model, created=answer.created)]
     for choice in answer.choices:
+        logprobs = choice.logprobs
         for number, part in enumerate(choice.parts):
-            deltas += _part_deltas(choice.index, number, part)
+            told = logprobs if isinstance(part, Text | Cited | Refusal) else b""
+            deltas += _part_deltas(choice.index, number, part, told)
+            logprobs = b"" if told else logprobs
         deltas.append(Stopped(choice.index, choice.stop, choice.stop_sequence, choice.extra))
     if answer.usage is not None:
         deltas.append(Used(answer.usage))
@@ -121,7 +144,7 @@ def deltas_of(answer: ChatAnswer) -> list[ChatDelta]:
     return deltas
 
 
-def _part_deltas(choice: int, number: int, part: Part) -> list[ChatDelta]:
+def _part_deltas(choice: int, number: int, part: Part, logprobs: bytes) -> list[ChatDelta]:
     kind: PartKind
     text = ""
     signature = b""
@@ -138,7 +161,7 @@ def _part_deltas(choice: int, number: int, part: Part) -> list[ChatDelta]:
         head = replace(part, text="", signature=b"", raw=b"")
     elif isinstance(part, ToolCall):
         kind, text, signature = "tool_call", part.arguments, part.signature
-        head = replace(part, arguments="", signature=b"", raw=b"")
+        head = replace(part, arguments="", raw=b"")  # its seal is known: who must say it first can
     elif isinstance(part, SealedThought):
         kind = "sealed_thought"
     elif isinstance(part, Image):
@@ -149,7 +172,7 @@ def _part_deltas(choice: int, number: int, part: Part) -> list[ChatDelta]:
         kind = "opaque"
     deltas: list[ChatDelta] = [Open(choice, number, kind, head)]
     if text:
-        deltas.append(Piece(choice, number, text))
+        deltas.append(Piece(choice, number, text, logprobs))
     if signature:
         deltas.append(Sign(choice, number, signature))
     deltas += [Cite(choice, number, citation) for citation in citations]

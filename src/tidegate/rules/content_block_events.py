@@ -407,6 +407,8 @@ class BlockEventWriter:
             block = self._blocks.get(delta.part) if delta.choice == 0 else None
             if block is None:
                 return b""
+            if delta.logprobs:
+                self._lose("logprobs")
             form = _DELTAS.get(block.kind)
             if form is None:
                 return b""

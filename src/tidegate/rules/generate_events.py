@@ -384,9 +384,10 @@ def _close(index: int, state: _Candidate, deltas: list[ChatDelta]) -> None:
 
 
 class _Written:
-    """A part that is open on the client's side. ``pieces``: held till it is whole, ``size`` of them."""
+    """A part that is open on the client's side. ``pieces``: held till it is whole, ``size`` of them. ``waits``:
+    a part before it is not whole yet. ``closed``: it will say no more."""
 
-    __slots__ = ("head", "kind", "pieces", "seal", "size")
+    __slots__ = ("closed", "head", "kind", "pieces", "seal", "size", "waits")
 
     def __init__(self, kind: str, head: Part) -> None:
         self.kind = kind
@@ -394,14 +395,16 @@ class _Written:
         self.pieces: list[str] = []
         self.seal = b""
         self.size = 0
+        self.closed = False
+        self.waits = False
 
 
 class GenerateEventWriter:
     """Writes one stream for a client, as SSE or as elements of one array. Calls and media are held till they are whole.
     *error_of* makes the body of an error."""
 
-    __slots__ = ("_array", "_asked", "_cited", "_envelope", "_error_of", "_first", "_id", "_over", "_parts", "_stops",
-                 "_usage", "_writer", "losses")  # fmt: skip
+    __slots__ = ("_array", "_asked", "_cited", "_envelope", "_error_of", "_first", "_id", "_lines", "_over", "_parts",
+                 "_stops", "_usage", "_writer", "losses")  # fmt: skip
 
     def __init__(self, asked: ChatRequest, id: str, array: bool, error_of: Callable[[Failed], bytes]) -> None:
         self._asked = asked
@@ -412,6 +415,7 @@ class GenerateEventWriter:
         self._over = False
         self._envelope = b""
         self._parts: dict[tuple[int, int], _Written] = {}
+        self._lines: dict[int, list[_Written]] = {}
         self._cited: dict[int, list[Citation]] = {}
         self._stops: dict[int, Stopped] = {}
         self._usage: Usage | None = None
@@ -424,20 +428,23 @@ class GenerateEventWriter:
             part = self._parts.get((delta.choice, delta.part))
             if part is None:
                 return b""
-            if part.kind == "text" or part.kind == "refusal":
-                return self._say(delta.choice, b'{"text":%b}' % encode(delta.text))
-            if part.kind == "thought":
-                return self._say(delta.choice, b'{"text":%b,"thought":true}' % encode(delta.text))
+            if delta.logprobs:
+                self._writer.lose("logprobs")
+            if not part.waits:
+                if part.kind == "text" or part.kind == "refusal":
+                    return self._say(delta.choice, b'{"text":%b}' % encode(delta.text))
+                if part.kind == "thought":
+                    return self._say(delta.choice, b'{"text":%b,"thought":true}' % encode(delta.text))
             part.size += len(delta.text)
             if part.size <= HELD_SIZE:
                 part.pieces.append(delta.text)
             return b""
         if isinstance(delta, Open):
-            self._parts[delta.choice, delta.part] = _Written(delta.kind, delta.head)
+            self._open(delta)
             return b""
         if isinstance(delta, Close):
             part = self._parts.pop((delta.choice, delta.part), None)
-            return b"" if part is None else self._close(delta.choice, part)
+            return b"" if part is None else self._in_turn(delta.choice, part)
         if isinstance(delta, Sign):
             part = self._parts.get((delta.choice, delta.part))
             if part is not None:
@@ -486,6 +493,42 @@ class GenerateEventWriter:
         return self._frame(
             b'{"candidates":[{"content":{"parts":[%b],"role":"model"},"index":%d}],%b' % (part, choice, self._envelope)
         )
+
+    def _open(self, delta: Open) -> None:
+        part = self._parts[delta.choice, delta.part] = _Written(delta.kind, delta.head)
+        line = self._lines.setdefault(delta.choice, [])
+        part.waits = bool(line)
+        line.append(part)
+
+    def _in_turn(self, choice: int, part: _Written) -> bytes:
+        """Parts go out in the order they were opened, for that is the order of the answer: what waited for *part* is
+        told now."""
+        part.closed = True
+        if part.waits:
+            return b""
+        line = self._lines[choice]
+        told: list[bytes] = []
+        while line:
+            first = line[0]
+            if first.waits:
+                first.waits = False
+                told.append(self._catch_up(choice, first))
+            if not first.closed:
+                break
+            told.append(self._close(choice, first))
+            del line[0]
+        return b"".join(told)
+
+    def _catch_up(self, choice: int, part: _Written) -> bytes:
+        """The words of a text that had to wait."""
+        if part.kind not in ("text", "refusal", "thought") or not part.pieces:
+            return b""
+        if part.size > HELD_SIZE:
+            self._writer.lose(f"parts.{part.kind}")
+        words = encode("".join(part.pieces))
+        part.pieces.clear()
+        part.size = 0
+        return self._say(choice, (b'{"text":%b,"thought":true}' if part.kind == "thought" else b'{"text":%b}') % words)
 
     def _close(self, choice: int, part: _Written) -> bytes:
         head = part.head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidegate.exchange.chat import ChatRequest, Extra
+from tidegate.exchange.chat import ChatRequest, Extra, State
 from tidegate.wire.json_object import raw_of
 
 
@@ -35,7 +35,7 @@ class Losses:
 
     def unsaid(self, request: ChatRequest, says: frozenset[str]) -> None:
         """What *request* asks for in words that the target does not have: all but *says* (LLM 5.1)."""
-        sampling, state, output = request.sampling, request.state, request.output
+        sampling, output = request.sampling, request.output
         asked = [
             ("temperature", sampling.temperature is not None),
             ("top_p", sampling.top_p is not None),
@@ -58,14 +58,24 @@ class Losses:
             ("output.audio", output is not None and (bool(output.audio) or "audio" in output.modalities)),
             ("output.image", output is not None and "image" in output.modalities),
         ]
-        if state is not None:
-            asked += [
-                ("previous_response_id", bool(state.previous_id)),
-                ("conversation", bool(state.conversation)),
-                ("store", bool(state.store)),
-                ("background", state.background),
-                ("truncation", bool(state.truncation)),
-            ]
         for name, said in asked:
             if said and name not in says:
                 self.lose(name)
+        for name in state_wishes(request.state):
+            if name not in says:
+                self.lose(name)
+
+
+def state_wishes(state: State | None) -> list[str]:
+    """What *state* asks to be kept or left behind, in the client's words. Not to store is no wish of anybody who never
+    stores."""
+    if state is None:
+        return []
+    asked = [
+        ("previous_response_id", bool(state.previous_id)),
+        ("conversation", bool(state.conversation)),
+        ("store", bool(state.store)),
+        ("background", state.background),
+        ("truncation", bool(state.truncation)),
+    ]
+    return [name for name, said in asked if said]

@@ -124,6 +124,8 @@ class ResponseEventWriter:
             if delta.stop == "broken":
                 return self._fail(Fault("bad_upstream", "The model broke off.", side=UPSTREAM))
             self._stop = delta.stop
+            if delta.stop == "pause":
+                self.losses.append("pause")
             return self._end_current()
         part = self._parts.get(delta.part)
         if part is None:
@@ -245,6 +247,8 @@ class ResponseEventWriter:
 
     def _piece(self, delta: Piece) -> bytes:
         part = self._parts.get(delta.part)
+        if delta.logprobs and "logprobs" not in self.losses:
+            self.losses.append("logprobs")
         return b"" if part is None or not delta.text else self._text(part, delta.text)
 
     def _text(self, part: _Part, text: str) -> bytes:

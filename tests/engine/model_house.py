@@ -92,11 +92,18 @@ def model(name: str, *targets: ModelTargetPlan, **settings: Any) -> ModelPlan:
     return ModelPlan(name, targets, **settings)
 
 
+class NamedCallers(dict[str, CallerPlan]):
+    """Callers written down by name: a consumer, or ``consumer/key_id``."""
+
+    def of(self, consumer: str, key_id: str, tenant: str) -> CallerPlan:
+        return self.get(f"{consumer}/{key_id}") or self.get(consumer) or CallerPlan(consumer, tenant)
+
+
 def models(*plans: ModelPlan, **settings: Any) -> ModelsPlan:
     providers = {t.provider.name: t.provider for p in plans for t in p.targets}
     exact = {p.name: p for p in plans if "*" not in p.name}
     patterns = tuple(sorted(((p.name[:-1], p) for p in plans if "*" in p.name), key=lambda item: -len(item[0])))
-    settings.setdefault("callers", {})
+    settings["callers"] = NamedCallers(settings.get("callers", {}))
     settings.setdefault("dialects", DIALECTS)
     settings.setdefault("facts", Facts(FactTable()))
     return ModelsPlan(exact, patterns, providers, **settings)

@@ -142,15 +142,11 @@ class ModelCall:
 
 
 def caller_of(plan: ModelsPlan, x: Exchange) -> CallerPlan:
-    """What the verified caller may do; somebody the config does not name may do what its route lets in."""
+    """What the verified caller may do; somebody the config does not name is bound by the tenant alone."""
     identity = x.identity
     if identity is None:
         return CallerPlan("")
-    callers = plan.callers
-    found = callers.get(f"{identity.consumer}/{identity.key_id}") if identity.key_id else None
-    if found is None:
-        found = callers.get(identity.consumer)
-    return found if found is not None else CallerPlan(identity.consumer, identity.tenant)
+    return plan.callers.of(identity.consumer, identity.key_id, identity.tenant)
 
 
 async def read_json(call: ModelCall, body: RequestBody | None) -> None:

@@ -51,6 +51,7 @@ class Runtime:
         """Requests that no route took."""
         self.date = HttpDate()
         self.models = ModelStates()
+        tools.access_tokens.renewed = self.models.cooldowns.succeeded
         self.request_ids = RequestIds(tools.random.getrandbits)
         self.row = row
         self.workers = workers

@@ -10,6 +10,7 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
@@ -21,6 +22,10 @@ from tidegate.exchange.fault import CLIENT, Fault
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 SKEW: Final = 300.0
 """Seconds that a client's clock may differ from ours; a signature is good for so long."""
+NOTICED: Final = 60.0
+"""Seconds of difference between two clocks that matter: ``Date`` has whole seconds and takes a while to arrive."""
+BELIEVED: Final = 86_400.0
+"""Seconds of difference that are believed: with more, TLS would not have let us in."""
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 """Stands for the hash of a body that TLS protects."""
 MOST_SIGNED: Final = 64
@@ -91,6 +96,16 @@ def sign(
         )
     )
     return added
+
+
+def skew_of(date: str, moment: float, known: float) -> float | None:
+    """Seconds that the clock of who wrote *date* (an IMF-fixdate) is ahead of *moment*; None when that is about what is
+    *known* already, or nothing to believe."""
+    try:
+        skew = parsedate_to_datetime(date).timestamp() - moment
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return skew if abs(skew - known) > NOTICED and abs(skew) < BELIEVED else None
 
 
 def canonical_request(method: str, path: str, query: str, covered: dict[str, str], hashed: str) -> str:

@@ -33,7 +33,7 @@ class AccessTokens:
         self._held = {each: held for each, held in self._held.items() if held[1] > now}
         self._held[key] = (value, now + life)
         self._asked.pop(key, None)
-        if before is not None and before[0] != value:
+        if before is None or before[0] != value:
             self.renewed(key)
 
     def get(self, key: str) -> str:

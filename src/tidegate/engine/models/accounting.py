@@ -13,7 +13,7 @@ from tidegate.engine.models.choosing import CHAT_KINDS, Candidate
 from tidegate.engine.steps import Stepper
 from tidegate.exchange.chat import Usage
 from tidegate.exchange.fault import Fault
-from tidegate.exchange.ledger import LedgerRecord
+from tidegate.exchange.ledger import CostPart, LedgerRecord
 from tidegate.ports.authority import Policy, Verdict
 from tidegate.ports.books import BudgetLevel, Refused, Reservation
 from tidegate.rules.pricing import cost_of, reserve_of
@@ -85,6 +85,8 @@ class Account:
         amount = 0
         if self.levels and candidates:
             amount = max([worst_case(call, candidate) for candidate in candidates])
+            if call.llm.bill == "all" and call.plan is not None and call.plan.hedge_after >= 0.0:
+                amount *= 2
         left = call.deadline - call.runtime.clock()
         answer = books.reserve(self.id, self.levels, amount, call.name, call.runtime.wall() + left)
         if not isinstance(answer, Refused) and not hasattr(answer, "amount"):  # compiled coroutines have no type
@@ -102,6 +104,12 @@ class Account:
     def failed(self) -> None:
         """The one that was asked gave nothing and wants nothing."""
         self.serving = None
+
+    def wasted(self, candidate: Candidate, usage: Usage | None) -> int:
+        """A try that *candidate* wants to be paid for, though it brought nothing: n$."""
+        nusd = cost_of(usage or self._estimate(), candidate.price).nusd  # type: ignore[arg-type]
+        self.waste += nusd
+        return nusd
 
     def take(self, answer: Any) -> None:
         """An answer in one piece (``trying.Whole``) has come."""
@@ -213,6 +221,7 @@ class Account:
         return record
 
     def _price(self, record: LedgerRecord, candidate: Candidate) -> None:
+        call = self.call
         usage = self.usage
         if usage is None:
             usage = self._estimate()
@@ -225,8 +234,12 @@ class Account:
         record.usage = usage
         record.tier = usage.tier
         record.price_id = candidate.price.id
-        record.cost = self.cost = cost.nusd
+        record.cost = cost.nusd
         record.parts = cost.parts
+        if self.waste and call.llm.bill == "all":
+            record.cost += self.waste
+            record.parts += (CostPart("waste", 1, self.waste),)
+        self.cost = record.cost
         record.flags += cost.flags
 
     def _estimate(self) -> Usage:

@@ -11,7 +11,7 @@ from typing import Final
 from tidegate.engine.clock import NEVER, Timer
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.choosing import Candidate
-from tidegate.engine.models.signing import pick_credential, sign, signed_fields
+from tidegate.engine.models.signing import learnt_skew, pick_credential, sign, signed_fields, token_of
 from tidegate.engine.models.standing import ModelStates
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
@@ -31,6 +31,9 @@ from tidegate.wire.http1 import encode_request, field_lines
 
 REFUSAL_SIZE: Final = 256 * 1024
 """Bytes of a refusal that are read."""
+
+SIGNATURE_REFUSED: Final = (400, 401, 403)
+"""What clouds answer to a signature that is not of their time."""
 
 NO_SIDE: Final = Side()
 
@@ -78,9 +81,9 @@ class Reached:
 
 
 class Words:
-    """A request as one target will hear it."""
+    """A request as one target will hear it; ``sent``: it has."""
 
-    __slots__ = ("aliases", "body", "credential", "fields", "losses", "path", "query")
+    __slots__ = ("aliases", "body", "credential", "fields", "losses", "path", "query", "sent")
 
     def __init__(self) -> None:
         self.body = b""
@@ -90,6 +93,7 @@ class Words:
         self.losses: tuple[str, ...] = ()
         self.aliases: dict[str, str] = {}
         self.credential: CredentialPlan | None = None
+        self.sent = False
 
 
 def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: float) -> Words:
@@ -132,9 +136,12 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
             path = path.replace("{action}", call.surface.path)
         path = dialect.path(path, candidate.model, call.stream)
     words.path, _, words.query = path.partition("?")
-    words.credential, _ = pick_credential(candidate.target.provider, candidate.model, states, now)
+    provider = candidate.target.provider
+    words.credential, _ = pick_credential(provider, candidate.model, states, now)
     call.credential = words.credential
-    signed = sign(words.credential)
+    if len(provider.credentials) > 1:
+        states.turns[provider.name] = states.turns.get(provider.name, 0) + 1
+    signed = sign(words.credential, token_of(provider, words.credential, call.runtime.tools.access_tokens, states, now))
     for name, value in signed.fields:
         fields[name] = value
     if call.query:
@@ -161,12 +168,15 @@ def refuses_loss(call: ModelCall) -> bool:
     )  # fmt: skip
 
 
-async def call_target(call: ModelCall, candidate: Candidate, states: ModelStates) -> Reached:
-    """Send the call to *candidate* and wait for a head that is no refusal. Raises a Fault of LLM 5.11 otherwise."""
+async def call_target(call: ModelCall, candidate: Candidate, words: Words) -> Reached:
+    """Send *words* to *candidate* and wait for a head that is no refusal. Raises a Fault of LLM 5.11 otherwise."""
     runtime = call.runtime
-    now = runtime.clock()
-    words = words_for(call, candidate, states, now)
     reached = await send(call, candidate, words, call.x.method)
+    if reached.head.status in SIGNATURE_REFUSED and learnt_skew(
+        words.credential, candidate.door.upstream, reached.head.get("date") or "", runtime.models, runtime.wall()
+    ):
+        await refusal(call, reached)
+        reached = await send(call, candidate, words, call.x.method)
     reached.credential = words.credential
     reached.losses = words.losses
     reached.aliases = words.aliases
@@ -209,7 +219,9 @@ async def send_once(
     target = upstream.base_paths[endpoint.key] + words.path
     if words.query:
         target += "?" + words.query
-    fields += signed_fields(words.credential, method, host, target, words.body, runtime.wall())
+    if words.credential is not None and words.credential.signer:
+        wall = runtime.wall() + runtime.models.skews.get(upstream.plan.name, 0.0)
+        fields += signed_fields(words.credential, method, host, target, words.body, wall)
     upstream.health.started(endpoint)
     reached: Reached | None = None
     connection: Http1Client | None = None
@@ -232,9 +244,9 @@ async def send_once(
             body.received = len(words.body)
             body.complete = True
         head = encode_request(method, target, field_lines(fields), length)
-        call.sent = True
+        call.sent = words.sent = True
         reached.head = await timed(runtime, connection, connection.send(head, method, body, None),
-                                   min(now + call.llm.first, call.deadline))  # fmt: skip
+                                   min(now + first_wait(call, candidate), call.deadline))  # fmt: skip
         reached.at = runtime.clock()
         x.upstream_status = reached.head.status
         return reached
@@ -249,6 +261,11 @@ async def send_once(
             upstream.health.ended(endpoint, ended, ended - now, kind)
             if connection is not None:
                 connection.close()
+
+
+def first_wait(call: ModelCall, candidate: Candidate) -> float:
+    """Seconds that *candidate* has until its first content: its provider's, or the route's when those are fewer."""
+    return min(call.llm.first, candidate.target.provider.first)
 
 
 def call_host(upstream: Upstream, endpoint: Endpoint) -> str:
@@ -307,7 +324,7 @@ async def whole_body(call: ModelCall, reached: Reached, limit: int) -> bytes:
             gatherer = Gatherer(connection, limit)
             wait = connection.relay(gatherer)
             timer = Timer(lambda: connection.fail(late()))
-            runtime.wheel.set(timer, min(reached.begun + call.llm.first, call.deadline))
+            runtime.wheel.set(timer, min(reached.begun + first_wait(call, reached.candidate), call.deadline))
             try:
                 await wait
             finally:

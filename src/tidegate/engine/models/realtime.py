@@ -15,7 +15,7 @@ from tidegate.engine.models.accounting import Account
 from tidegate.engine.models.asking import MODEL_NAME, ModelCall
 from tidegate.engine.models.calls import call_host, timed
 from tidegate.engine.models.choosing import Candidate, awake, candidates_of, in_order, resolve
-from tidegate.engine.models.signing import pick_credential, sign
+from tidegate.engine.models.signing import pick_credential, sign, token_of
 from tidegate.engine.models.trying import enter, leave, rest
 from tidegate.engine.steps import Stepper
 from tidegate.engine.upstream.attempts import Reached, pick
@@ -71,7 +71,7 @@ async def serve_realtime(call: ModelCall) -> None:
     finally:
         leave(candidate, states)
         if fault is not None:
-            rest(call, candidate, keys, row_of(fault).counts, fault, call.runtime.clock())
+            rest(call, candidate, keys, row_of(fault).counts, fault, call.runtime.clock(), call.credential)
         tunnel.account.close(fault)
 
 
@@ -83,9 +83,10 @@ async def connect(call: ModelCall, candidate: Candidate, tunnel: RealtimeTunnel)
     upstream = runtime.upstreams.get(door.upstream) or runtime.removed[door.upstream]
     now = runtime.clock()
     endpoint = pick(runtime, upstream, x, [], now)
-    credential, _ = pick_credential(candidate.target.provider, candidate.model, runtime.models, now)
+    provider = candidate.target.provider
+    credential, _ = pick_credential(provider, candidate.model, runtime.models, now)
     call.credential = credential
-    signed = sign(credential)
+    signed = sign(credential, token_of(provider, credential, runtime.tools.access_tokens, runtime.models, now))
     index = x.head.index
     fields: Fields = [("host", upstream.host or call_host(upstream, endpoint)), ("user-agent", "tidegate")]
     fields += [(name, index[name]) for name in SOCKET_FIELDS if name in index]

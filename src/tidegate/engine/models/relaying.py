@@ -15,7 +15,7 @@ from tidegate.engine.lanes.http import chunk_hooks
 from tidegate.engine.models.accounting import Account
 from tidegate.engine.models.answering import new_writer, stream_head
 from tidegate.engine.models.asking import ModelCall
-from tidegate.engine.models.calls import Reached
+from tidegate.engine.models.calls import Reached, first_wait
 from tidegate.engine.models.frames import Cutter, decoder_of, split_events
 from tidegate.engine.sides import Side
 from tidegate.engine.steps import Stepper, Wait
@@ -63,6 +63,8 @@ class Outlet(Side):
         self.begun = False
         self.full = False
         self.source: Http1Client | None = None
+        self.speaker: Stream | None = None
+        """The one whose answer this is: of two that race, the first with content."""
         self.said_at = runtime.clock()
         self.voice: EventWriter | None = None
         self.timer = Timer(self._on_timer)
@@ -231,6 +233,11 @@ class Stream(Side):
                 self.held.append(out)
                 self.held_size += len(out)
             if self.content or self.held_size > HOLD:
+                if self.outlet.speaker is not None:
+                    self.stop()  # another target was faster, in this very turn
+                    return
+                self.outlet.speaker = self
+                self.outlet.source = self.connection
                 self.flowing = True
                 self.first_at = self.runtime.clock()
                 self.runtime.wheel.set(self.timer, self._due(self.first_at))
@@ -284,9 +291,9 @@ class Stream(Side):
         """When the target is too late, as things are."""
         call = self.call
         if not self.flowing:
-            return min(self.reached.begun + call.llm.first, call.deadline)
+            return min(self.reached.begun + first_wait(call, self.reached.candidate), call.deadline)
         heard = now if self.outlet.full else self.heard_at  # a slow client is not the target's fault
-        return min(heard + call.llm.idle, call.deadline)
+        return min(heard + min(call.llm.idle, self.reached.candidate.target.provider.idle), call.deadline)
 
     def _on_timer(self) -> None:
         now = self.runtime.clock()

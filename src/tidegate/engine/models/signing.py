@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tidegate.engine.models.access_tokens import AccessTokens
 from tidegate.engine.models.standing import ModelStates
-from tidegate.exchange.fault import GATEWAY, Fault
+from tidegate.exchange.fault import GATEWAY, NOT_PROCESSED, Fault
 from tidegate.exchange.head import Fields
 from tidegate.ports.models import CredentialPlan, ProviderPlan
 from tidegate.ports.provider import SigV4
-from tidegate.rules.sigv4 import body_hash
+from tidegate.rules.sigv4 import body_hash, skew_of
 from tidegate.rules.sigv4 import sign as sigv4_sign
 
 
@@ -21,6 +22,10 @@ class Signed(NamedTuple):
 
 
 OPEN = Signed((), ())
+TOKENS = frozenset({"gcp", "oauth"})
+"""Ways to sign that need a token from elsewhere."""
+NO_TOKEN = 1.0
+"""Seconds that a credential without its token rests; a token that comes ends it."""
 
 
 def pick_credential(
@@ -34,8 +39,9 @@ def pick_credential(
     best: CredentialPlan | None = None
     soonest = 0.0
     count = len(credentials)
+    turn = states.turns.get(provider.name, 0) if count > 1 else 0
     for step in range(count):
-        credential = credentials[(states.turn + step) % count]
+        credential = credentials[(turn + step) % count]
         wait = max(
             states.cooldowns.ready_in(credential_key(provider, credential), now),
             states.cooldowns.ready_in(credential_model_key(provider, credential, model), now),
@@ -57,16 +63,31 @@ def credential_model_key(provider: ProviderPlan, credential: CredentialPlan | No
     return f"{credential_key(provider, credential)}|{model}"
 
 
-def sign(credential: CredentialPlan | None) -> Signed:
-    """What to add for *credential*."""
-    if credential is None:
-        return OPEN
-    if credential.signer == "sigv4":
-        return OPEN  # over the request as it is sent: ``signed_fields``
-    if credential.signer:
-        raise Fault("upstream_unavailable", "This provider's way to sign is not served yet.", reason="signer",
-                    side=GATEWAY)  # fmt: skip
-    return Signed(credential.fields, credential.query)
+def token_of(
+    provider: ProviderPlan, credential: CredentialPlan | None, tokens: AccessTokens, states: ModelStates, now: float
+) -> str:  # fmt: skip
+    """The access token that *credential* pays with, "" for one that needs none. One that has not come yet lets the
+    credential rest for a moment; control is asked for it."""
+    if credential is None or credential.signer not in TOKENS:
+        return ""
+    key = credential_key(provider, credential)
+    token = tokens.get(key)
+    if not token:
+        states.cooldowns.failed(key, now, delay=NO_TOKEN, longest=NO_TOKEN, at_once=True)
+    return token
+
+
+def sign(credential: CredentialPlan | None, token: str = "") -> Signed:
+    """What to add for *credential*, with its access *token* when it is of that kind. Raises ``overloaded``, reason
+    ``no_token``, while there is none: then another target may serve."""
+    if credential is None or credential.signer == "sigv4":
+        return OPEN  # nothing, or over the request as it is sent: ``signed_fields``
+    if not credential.signer:
+        return Signed(credential.fields, credential.query)
+    if not token:
+        raise Fault("overloaded", "The provider's access token has not come yet.", reason="no_token", side=GATEWAY,
+                    retry=NOT_PROCESSED, retry_after=NO_TOKEN)  # fmt: skip
+    return Signed((("authorization", f"Bearer {token}"),), ())
 
 
 def signed_fields(
@@ -84,3 +105,15 @@ def signed_fields(
     return sigv4_sign(
         method, host, path, query, kind, body_hash(body), access_key, secret, token, credential.region, service, wall
     )
+
+
+def learnt_skew(credential: CredentialPlan | None, upstream: str, date: str, states: ModelStates, wall: float) -> bool:
+    """After a refusal that told its *date*: whether the upstream's clock differs from what we took it for, so that the
+    same call, signed anew, may be taken. Remembered for the calls to come."""
+    if credential is None or credential.signer != "sigv4":
+        return False
+    skew = skew_of(date, wall, states.skews.get(upstream, 0.0))
+    if skew is None:
+        return False
+    states.skews[upstream] = skew
+    return True

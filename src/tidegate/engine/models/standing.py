@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tidegate.exchange.chat import Usage
 from tidegate.rules.cooldown import Cooldowns
+from tidegate.rules.hedging import Hedging
 
 WEIGHT: Final = 0.2
 """Of the latest call in the moving averages."""
@@ -49,8 +50,12 @@ class ModelStates:
         self.cooldowns = Cooldowns()
         self.figures: dict[str, Figures] = {}
         self.busy: dict[str, int] = {}
-        self.turn = 0
-        """Counts calls, so that several credentials take turns."""
+        self.hedges: dict[str, Hedging] = {}
+        """By model, how many of its calls were hedged; by target, its pace."""
+        self.turns: dict[str, int] = {}
+        """Provider → its calls, where it has several credentials: they take turns."""
+        self.skews: dict[str, float] = {}
+        """Upstream → seconds that its clock is ahead of ours, where signatures were refused because of that."""
 
     def of(self, key: str) -> Figures:
         """The figures of the target *key*."""

@@ -12,7 +12,7 @@ import msgspec
 from tidegate.engine.models.accounting import Account
 from tidegate.engine.models.answering import new_writer
 from tidegate.engine.models.asking import ModelCall
-from tidegate.engine.models.calls import Reached, call_target, whole_body
+from tidegate.engine.models.calls import Reached, call_target, whole_body, words_for
 from tidegate.engine.models.choosing import (
     CHAT_KINDS,
     Candidate,
@@ -25,17 +25,19 @@ from tidegate.engine.models.choosing import (
 )
 from tidegate.engine.models.frames import framing_of_answer
 from tidegate.engine.models.relaying import BytesStream, Outlet, PassedStream, Stream
-from tidegate.engine.models.signing import credential_key, credential_model_key
+from tidegate.engine.models.signing import TOKENS, credential_key, credential_model_key, pick_credential
 from tidegate.engine.models.standing import ModelStates
 from tidegate.engine.models.translating import TranslatedStream
+from tidegate.engine.models.trials import Trial, TrialRace, pace_of, share_of
 from tidegate.exchange.chat import ChatAnswer, Usage
 from tidegate.exchange.fault import GATEWAY, IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Fault
-from tidegate.exchange.ledger import CallAttempt
 from tidegate.ports.authority import Verdict
+from tidegate.ports.models import CredentialPlan
 from tidegate.rules.chat_assembly import deltas_of
-from tidegate.rules.fallback import CREDENTIAL_OUT, after, row_of
+from tidegate.rules.fallback import ATTEMPTS, CREDENTIAL_OUT, Row, after, row_of
 from tidegate.rules.owner_ids import WORDS, tagged
 from tidegate.rules.plain_usage import usage_of
+from tidegate.rules.repeating import changes_state
 
 ANSWER_SIZE: Final = 32 * 1024 * 1024
 """Bytes of a whole answer."""
@@ -76,50 +78,45 @@ async def first_answer(
     if wait > 0.0:
         await runtime.wheel.sleep(now + wait)
     order = in_order(call, ready, states)
-    states.turn += 1
     position = 0
     tries = 0
+    once = changes_state(call.surface.kind, call.x.method, call.members)
+    delay = -1.0 if once else hedge_delay(call, order)
     while True:
         candidate = order[position]
         tries += 1
-        begun = runtime.clock()
-        fault: Fault | None = None
-        answer: Whole | Stream | None = None
         account.asks(candidate)
         call.sent = False
-        keys = enter(call, candidate, states, begun)
-        try:
-            answer = await attempt(call, candidate, outlet)
-        except Fault as raised:
-            fault = raised
-        finally:
-            if answer is None:
-                leave(candidate, states)
-                if fault is None:
-                    for key in keys:
-                        states.cooldowns.withdrawn(key)
-        ended = runtime.clock()
-        call.attempts.append(tried(candidate, begun, ended, fault))
-        if answer is not None:
-            call.x.on_end(lambda: leave(candidate, states))  # noqa: B023 - the loop ends here
-            for key in keys:
-                states.cooldowns.succeeded(key)
-            if plan.strategy is not None:
-                plan.strategy.served(standing_of(candidate), ask_of(call))
-            return answer
+        trial = Trial(candidate, position, runtime.clock())
+        if delay >= 0.0:
+            trial = await hedged(call, account, order, trial, delay, outlet)
+            position = max(position, trial.position)
+            delay = -1.0
+        else:
+            await run(call, account, trial, outlet)
+        if trial.answer is not None:
+            account.asks(trial.candidate)
+            return won(call, account, trial)
+        fault = trial.fault
         assert fault is not None
+        ended = runtime.clock()
         account.failed()
         row = row_of(fault, plan.on)
-        rest(call, candidate, keys, row.counts, fault, ended)
         form = call.form
         if form is not None:
             if not form.keeping:
                 raise fault  # what has gone cannot be told again
             form.detach()
+        if another_key(row, fault, trial.candidate, call, states, ended):
+            call.x.retry_reason = fault.reason or fault.code
+            position, tries = trial.position, tries - 1
+            continue
+        if order[position] is not candidate:
+            tries = plan.retry + 1  # a race was lost by both
         others = next_awake(order, position, states, ended)
         step = after(
             fault, row, tries=tries, retry=plan.retry, attempts=len(call.attempts), others=others >= 0,
-            left=call.deadline - ended, pause=PAUSE + PAUSE * runtime.random.random(),
+            left=call.deadline - ended, pause=PAUSE + PAUSE * runtime.random.random(), once=once,
         )  # fmt: skip
         move = step.move
         upstream = runtime.upstreams.get(candidate.door.upstream)
@@ -138,15 +135,114 @@ async def first_answer(
             await runtime.wheel.sleep(ended + step.wait)
 
 
-async def attempt(call: ModelCall, candidate: Candidate, outlet: Outlet | None) -> Whole | Stream:
+async def run(call: ModelCall, account: Account, trial: Trial, outlet: Outlet | None) -> None:
+    """One try: afterwards *trial* has an answer or a fault, and everybody knows what that says of its target."""
+    runtime = call.runtime
+    states = runtime.models
+    candidate = trial.candidate
+    trial.keys = enter(call, candidate, states, trial.begun)
+    try:
+        trial.answer = await attempt(call, trial, outlet)
+    except Fault as raised:
+        trial.fault = raised
+    finally:
+        if trial.answer is None:
+            leave(candidate, states)
+            if trial.fault is None:
+                for key in trial.keys:
+                    states.cooldowns.withdrawn(key)
+    if trial.answer is not None:
+        call.x.on_end(lambda: leave(candidate, states))
+        for key in trial.keys:
+            states.cooldowns.succeeded(key)
+        return
+    assert trial.fault is not None
+    ended = runtime.clock()
+    plan = call.plan
+    counts = row_of(trial.fault, plan.on if plan is not None else frozenset()).counts
+    rest(call, candidate, trial.keys, counts, trial.fault, ended, trial.credential)
+    trial.tell(call, account, ended)
+
+
+def won(call: ModelCall, account: Account, trial: Trial) -> Whole | Stream:
+    """*trial* is the answer."""
+    states = call.runtime.models
+    ended = call.runtime.clock()
+    trial.tell(call, account, ended)
+    call.credential = trial.credential
+    plan = call.plan
+    assert plan is not None
+    if plan.hedge_after == 0.0:
+        pace_of(states.hedges, trial.candidate).observe(ended - trial.begun)
+    if plan.strategy is not None:
+        plan.strategy.served(standing_of(trial.candidate), ask_of(call))
+    answer: Whole | Stream = trial.answer
+    return answer
+
+
+# -- a second target beside the first ----------------------------------------------------------------------------------
+
+
+def hedge_delay(call: ModelCall, order: list[Candidate]) -> float:
+    """Seconds after which a second target is asked too, -1.0 for never."""
+    plan = call.plan
+    if plan is None or plan.hedge_after < 0.0 or len(order) < 2 or call.form is not None:
+        return -1.0
+    hedges = call.runtime.models.hedges
+    share_of(hedges, plan).count()
+    return plan.hedge_after if plan.hedge_after > 0.0 else pace_of(hedges, order[0]).delay()
+
+
+async def hedged(
+    call: ModelCall, account: Account, order: list[Candidate], first: Trial, delay: float, outlet: Outlet | None
+) -> Trial:
+    """The trial that answers first; when none does, the last that failed."""
+    runtime = call.runtime
+    states = runtime.models
+    plan = call.plan
+    assert plan is not None
+
+    def second() -> Trial | None:
+        now = runtime.clock()
+        other = next_awake(order, first.position, states, now)
+        if other < 0 or not share_of(states.hedges, plan).take():
+            return None
+        upstream = runtime.upstreams.get(order[other].door.upstream)
+        if upstream is None or not upstream.budget.take(now):
+            return None
+        call.x.hedged = True
+        runtime.metrics.add("model_hedges_total", (plan.name, "sent"), ("model", "result"))
+        return Trial(order[other], other, now)
+
+    race = TrialRace(runtime, lambda trial: run(call, account, trial, outlet))
+    try:
+        winner: Trial = await race.held(first, delay, second)
+    finally:
+        ended = runtime.clock()
+        for trial in race.trials:
+            if trial is not race.winner and (trial is not first or race.winner is not None):
+                trial.tell(call, account, ended, lost=True)
+    if len(race.trials) > 1 and winner.answer is None:
+        winner.position = race.trials[1].position  # nobody of these is asked again
+    elif len(race.trials) > 1:
+        result = "won" if winner is not first else "lost"
+        runtime.metrics.add("model_hedges_total", (plan.name, result), ("model", "result"))
+        if winner is not first and plan.hedge_after == 0.0:
+            pace_of(states.hedges, first.candidate).observe(ended - first.begun)  # it took longer than that
+    return winner
+
+
+async def attempt(call: ModelCall, trial: Trial, outlet: Outlet | None) -> Whole | Stream:
     """One try of one target, up to its first content or its whole answer."""
     runtime = call.runtime
+    candidate = trial.candidate
     crowded = full(call, candidate)
     if crowded is not None:
         raise crowded
     await take_limits(call, candidate)
     call.x.attempts += 1
-    reached = await call_target(call, candidate, runtime.models)
+    trial.words = words = words_for(call, candidate, runtime.models, runtime.clock())
+    reached = await call_target(call, candidate, words)
     dialect = candidate.door.dialect or call.dialect
     unread = is_plain(call, reached) or (call.stream and candidate.door.dialect is None)
     if outlet is not None and unread:
@@ -171,6 +267,7 @@ async def attempt(call: ModelCall, candidate: Candidate, outlet: Outlet | None) 
             except Fault:
                 reached.done("gateway")
                 raise
+            trial.stream = stream
             stream.start()
             await stream.ready
             return stream
@@ -266,6 +363,19 @@ def leave(candidate: Candidate, states: ModelStates) -> None:
     states.leave(candidate.target.provider.name)
 
 
+def another_key(
+    row: Row, fault: Fault, candidate: Candidate, call: ModelCall, states: ModelStates, now: float
+) -> bool:  # fmt: skip
+    """A credential was refused, has asked too often or waits for its token, and the provider has another one that does
+    not rest: the same target is asked again at once (LLM 8)."""
+    provider = candidate.target.provider
+    if not row.counts.startswith("credential") and fault.reason != "no_token":
+        return False
+    if len(provider.credentials) < 2 or len(call.attempts) >= ATTEMPTS or now >= call.deadline:
+        return False
+    return pick_credential(provider, candidate.model, states, now)[1] <= 0.0
+
+
 def keys_of(candidate: Candidate) -> list[str]:
     """Everything that may rest of a candidate."""
     provider = candidate.target.provider
@@ -276,13 +386,15 @@ def keys_of(candidate: Candidate) -> list[str]:
     return keys
 
 
-def rest(call: ModelCall, candidate: Candidate, keys: list[str], counts: str, fault: Fault, now: float) -> None:
+def rest(
+    call: ModelCall, candidate: Candidate, keys: list[str], counts: str, fault: Fault, now: float,
+    credential: CredentialPlan | None,
+) -> None:  # fmt: skip
     """What the fault says of the target, its provider's model or the credential that asked."""
     cooldowns = call.runtime.models.cooldowns
     plan = call.plan
     longest = plan.cooldown if plan is not None else 30.0
     provider = candidate.target.provider
-    credential = call.credential
     key = ""
     delay = fault.retry_after
     if counts == "target":
@@ -292,6 +404,8 @@ def rest(call: ModelCall, candidate: Candidate, keys: list[str], counts: str, fa
     elif counts == "credential":
         key = credential_key(provider, credential)
         delay = max(delay, CREDENTIAL_OUT)
+        if credential is not None and credential.signer in TOKENS:
+            call.runtime.tools.access_tokens.refused(key)
         call.runtime.log("error", "credential_refused", provider=provider.name, reason=fault.reason,
                          credential=credential.id if credential is not None else "")  # fmt: skip
     elif counts == "credential_model":
@@ -309,17 +423,6 @@ def next_awake(order: list[Candidate], position: int, states: ModelStates, now: 
         if rest_of(order[number], states, now)[0] <= 0.0:
             return number
     return -1
-
-
-def tried(candidate: Candidate, begun: float, ended: float, fault: Fault | None) -> CallAttempt:
-    return CallAttempt(
-        candidate.target.provider.name,
-        candidate.model,
-        200 if fault is None else fault.status,
-        "" if fault is None else fault.code,
-        "" if fault is None else fault.reason,
-        int((ended - begun) * 1e6),
-    )
 
 
 async def take_limits(call: ModelCall, candidate: Candidate) -> None:

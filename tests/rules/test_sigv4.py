@@ -27,6 +27,7 @@ from tidegate.rules.sigv4 import (
     presented,
     sign,
     signing_key,
+    skew_of,
     verify,
 )
 
@@ -214,6 +215,24 @@ def test_a_claim_is_read_and_other_schemes_are_not_ours() -> None:
 def test_a_claim_that_nobody_could_check_is_refused(authorization: str) -> None:
     with pytest.raises(Fault, match="bad_signature"):
         presented(authorization)
+
+
+@pytest.mark.parametrize(
+    ("date", "known", "skew"),
+    [
+        ("Tue, 14 Nov 2023 22:28:20 GMT", 0.0, 900.0),
+        ("Tue, 14 Nov 2023 22:28:20 GMT", 870.0, None),
+        ("Tue, 14 Nov 2023 22:13:20 GMT", 900.0, 0.0),
+        ("Tue, 14 Nov 2023 22:14:10 GMT", 0.0, None),
+        ("Fri, 17 Nov 2023 22:13:20 GMT", 0.0, None),
+        ("yesterday", 0.0, None),
+        ("", 0.0, None),
+    ],
+)
+def test_a_clock_that_differs_by_more_than_a_minute_and_less_than_a_day_is_believed(
+    date: str, known: float, skew: float | None
+) -> None:
+    assert skew_of(date, 1_700_000_000.0, known) == skew
 
 
 def test_an_access_key_id_is_the_front_of_a_digest() -> None:

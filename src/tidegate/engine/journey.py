@@ -21,6 +21,7 @@ from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Answer
 from tidegate.ports.plan import HookPlan, Plan, RoutePlan
 from tidegate.rules.canonical import ENCODED_SLASH, PATH_PARAMS, query_value
+from tidegate.rules.sigv4 import ALGORITHM
 from tidegate.wire.problem import problem
 
 LOGGED_VALUE = 256
@@ -94,6 +95,8 @@ async def journey(
                 x.deadline = x.started + request_timeout
             if route.llm is not None:
                 llm_lane.present_key(x, route.llm)
+                if "authorization" in index and index["authorization"].startswith(ALGORITHM):
+                    await llm_lane.hash_signed(runtime, client, x, route.llm, body)
             for hook in route.on_request_head:
                 verdict = hook.call(x)
                 if verdict is None:

@@ -32,9 +32,9 @@ def test_a_refused_token_is_told_of_and_another_one_wakes_who_rests() -> None:
     world.tokens.put("p|a", "t1", 60.0)
     world.tokens.refused("p|a")
     world.tokens.put("p|a", "t1", 60.0)
-    assert (world.sent, world.renewed) == ([("p|a", True)], [])
+    assert (world.sent, world.renewed) == ([("p|a", True)], ["p|a"])
     world.tokens.put("p|a", "t2", 60.0)
-    assert (world.tokens.get("p|a"), world.renewed) == ("t2", ["p|a"])
+    assert (world.tokens.get("p|a"), world.renewed) == ("t2", ["p|a", "p|a"])
 
 
 def test_tokens_that_have_ended_are_forgotten() -> None:

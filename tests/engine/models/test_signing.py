@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+from email.utils import formatdate
+
 import pytest
 from conversation import House, Side, settle
 from model_house import (
@@ -28,8 +32,9 @@ from tidegate.exchange.fault import Fault
 from tidegate.filters.api_key import ApiKey, Config
 from tidegate.ports.consumers import Consumer
 from tidegate.ports.models import CredentialPlan, LlmPlan
-from tidegate.ports.provider import SigV4
+from tidegate.ports.provider import ServiceAccount, SigV4
 from tidegate.rules.sigv4 import body_hash, presented, verify
+from tidegate.rules.sigv4 import sign as sigv4_sign
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,7 @@ def test_credentials_take_turns_and_the_one_that_is_back_first_is_named_when_all
     one = provider(1, credentials=keys)
     states = ModelStates()
     assert pick_credential(one, "m", states, 0.0) == (keys[0], 0.0)
-    states.turn = 1
+    states.turns["p1"] = 1
     assert pick_credential(one, "m", states, 0.0) == (keys[1], 0.0)
     states.cooldowns.failed("p1|c2", 0.0, delay=9.0, longest=9.0, at_once=True)
     assert pick_credential(one, "m", states, 0.0) == (keys[0], 0.0)
@@ -122,7 +127,151 @@ def test_a_signature_is_made_over_the_request_as_it_is_sent() -> None:
     scene(play, models(model("fast", target(provider(1, credentials=keys)))))
 
 
-def test_a_way_to_sign_that_is_not_served_is_a_fault_and_not_an_open_door() -> None:
-    with pytest.raises(Fault):
+def formatted(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M")
+
+
+def test_a_clock_that_differs_is_learnt_from_the_refusal_and_the_call_is_signed_anew() -> None:
+    keys = (CredentialPlan("c", signer="sigv4", auth=SigV4(), secret="AKID:secret", region="eu-west-1"),)
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        wall = house.tools.wall()
+        date = "date: " + formatdate(wall + 900.0, usegmt=True)
+        ours, theirs = [f"x-amz-date: {formatted(at)}".encode() for at in (wall, wall + 900.0)]
+        client.says(ask(chat()))
+        await settle()
+        assert ours in house.upstreams[0].hears()
+        house.upstreams[0].says(whole(403, {"message": "Signature expired"}, date))
+        await settle()
+        assert theirs in house.upstreams[0].hears()
+        house.upstreams[0].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+        client.says(ask(chat()))
+        await settle()
+        assert theirs in house.upstreams[0].hears()
+        house.upstreams[0].says(whole(403, {"message": "No"}, date))  # by the same clock: a refusal is a refusal
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 502 ")
+
+    scene(play, models(model("fast", target(provider(1, credentials=keys)))))
+
+
+# -- access tokens (LLM 8) ---------------------------------------------------------------------------------------------
+
+TOKEN = (CredentialPlan("c", signer="gcp", auth=ServiceAccount(), secret="{}"),)
+
+
+def test_without_its_token_a_provider_is_out_for_the_next_target_and_control_is_asked() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        asked: list[tuple[str, bool]] = []
+        house.tools.access_tokens._send = lambda key, refused: asked.append((key, refused))
+        client.says(ask(chat()))
+        await settle()
+        assert house.connected == ["10.0.0.2:80"] and asked == [("p1|c", False)]
+        house.upstreams[0].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+        house.tools.access_tokens.put("p1|c", "ya29.t", 3600.0)
+        client.says(ask(chat()))
+        await settle()
+        assert b"authorization: Bearer ya29.t\r\n" in house.upstreams[1].hears()
+        house.upstreams[1].says(whole(200, completion()))
+
+    scene(play, models(model("fast", target(provider(1, credentials=TOKEN)), target(provider(2), index=1))))
+
+
+def test_a_lone_target_without_its_token_is_503_and_served_as_soon_as_the_token_comes() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in got
+        house.tools.access_tokens.put("p1|c", "t1", 3600.0)
+        client.says(ask(chat()))
+        await settle()
+        assert b"authorization: Bearer t1\r\n" in house.upstreams[0].hears()
+        house.upstreams[0].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+
+    scene(play, models(model("fast", target(provider(1, credentials=TOKEN)))))
+
+
+def test_a_refused_token_rests_until_control_has_another() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        tokens = house.tools.access_tokens
+        asked: list[tuple[str, bool]] = []
+        tokens._send = lambda key, refused: asked.append((key, refused))
+        tokens.put("p1|c", "t1", 3600.0)
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says(whole(401, {"error": {"message": "expired"}}))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 502 ") and asked == [("p1|c", True)]
+        client.says(ask(chat()))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 429 ")
+        tokens.put("p1|c", "t2", 3600.0)
+        client.says(ask(chat()))
+        await settle()
+        assert b"authorization: Bearer t2\r\n" in house.upstreams[0].hears()
+        house.upstreams[0].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+
+    scene(play, models(model("fast", target(provider(1, credentials=TOKEN)))))
+
+
+def test_a_way_to_sign_without_its_token_is_a_fault_and_not_an_open_door() -> None:
+    with pytest.raises(Fault, match="no_token"):
         sign(CredentialPlan("c", signer="gcp"))
+    assert sign(CredentialPlan("c", signer="oauth"), "t").fields == (("authorization", "Bearer t"),)
     assert sign(None) == ((), ())
+
+
+# -- signed requests of clients (LLM 2) --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("secret", "access_key", "more", "status"),
+    [
+        ("s3cret", "cfg1", "", 200),
+        ("s3cret", "cfg1", "x-api-key: good\r\n", 400),
+        ("other", "cfg1", "", 401),
+        ("s3cret", "cfg2", "", 401),
+    ],
+)
+def test_a_signed_request_is_its_keys_and_its_body_is_under_the_signature(
+    secret: str, access_key: str, more: str, status: int
+) -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        consumers = house.tools.consumers
+        assert isinstance(consumers, FakeConsumers)
+        consumers.access_keys["cfg1"] = (Consumer("bob", key_id="k1"), "s3cret")
+        key = ApiKey(Config(), house.tools.for_part("llm/0"))
+        seen: list[str] = []
+
+        def check(x: Exchange) -> None:
+            key.on_request_head(x)
+            assert x.identity is not None
+            seen.append(x.identity.consumer)
+
+        hooks = house.plan.routes[0].on_request_head
+        object.__setattr__(house.plan.routes[0], "on_request_head", (type(hooks[0])(check, "api_key"),))
+        body = json.dumps(chat())
+        path = "/v1/chat/completions"
+        added = sigv4_sign("POST", "gw", path, "", [], body_hash(body.encode()), access_key, secret, "", "us-east-1",
+                           "bedrock", house.tools.wall())  # fmt: skip
+        lines = "".join(f"{name}: {value}\r\n" for name, value in added) + more
+        request = f"POST {path} HTTP/1.1\r\nHost: gw\r\n{lines}content-length: {len(body)}\r\n\r\n{body}"
+        client.says(request[:-10])
+        await settle()
+        if status == 200:
+            assert seen == [] and house.connected == []  # not before the whole body is there
+        client.says(request[-10:])
+        await settle()
+        if status != 200:
+            assert client.hears().startswith(f"HTTP/1.1 {status} ".encode()) and house.connected == []
+            return
+        heard = house.upstreams[0].hears()
+        assert seen == ["bob"] and b"AWS4" not in heard and heard.endswith(body.replace("fast", "up-model").encode())
+        house.upstreams[0].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+
+    scene(play, ONE)

@@ -102,26 +102,45 @@ def test_a_dead_kept_connection_is_replaced_without_counting_as_a_try() -> None:
     scene(play, ONE)
 
 
-def test_credentials_take_turns_and_one_that_was_refused_rests() -> None:
-    keys = tuple(CredentialPlan(f"c{n}", (("authorization", f"Bearer k{n}"),)) for n in (1, 2))
-    plan = models(model("fast", target(provider(1, credentials=keys)), retry=1))
+def test_credentials_take_turns_and_one_that_was_refused_rests_while_another_serves() -> None:
+    keys = tuple(CredentialPlan(f"c{n}", (("authorization", f"Bearer k{n}"),)) for n in (1, 2, 3))
+    plan = models(model("fast", target(provider(1, credentials=keys)), retry=0))
 
     async def play(house: House, client: Side, books: MemoryBooks) -> None:
         used = []
-        for turn in range(5):
+
+        async def next_answer(status: int, body: object) -> None:
+            heard = house.upstreams[-1].hears()
+            used.append(heard[heard.index(b"Bearer ") + 7 :][:2].decode())
+            house.upstreams[-1].says(whole(status, body))
+            await settle()
+
+        for turn in range(7):
             client.says(ask(chat()))
             await settle()
-            heard = house.upstreams[-1].hears()
-            key = heard[heard.index(b"Bearer ") + 7 :][:2].decode()
-            used.append(key)
-            if turn == 0:
-                house.upstreams[-1].says(whole(401, BAD))
-                await settle()
-                assert client.hears().startswith(b"HTTP/1.1 502 ")
-            else:
-                house.upstreams[-1].says(whole(200, completion()))
-                assert client.hears().startswith(b"HTTP/1.1 200 ")
-        assert len(set(used[1:])) == 1 and used[0] not in used[1:]
+            if turn == 3:
+                await next_answer(401, BAD)
+            await next_answer(200, completion())
+            assert client.hears().startswith(b"HTTP/1.1 200 ")
+        assert used == ["k1", "k2", "k3", "k1", "k2", "k3", "k2", "k2"]
+        assert [a.reason for a in books.records[3].attempts] == ["upstream_auth", ""]
+
+    scene(play, plan)
+
+
+def test_a_key_that_has_asked_too_often_leaves_the_call_to_the_other_at_once() -> None:
+    keys = tuple(CredentialPlan(f"c{n}", (("authorization", f"Bearer k{n}"),)) for n in (1, 2))
+    plan = models(model("fast", target(provider(1, credentials=keys)), retry=0))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[-1].says(whole(429, BAD, "retry-after: 30"))
+        await settle()
+        assert b"Bearer k2\r\n" in house.upstreams[-1].hears()
+        house.upstreams[-1].says(whole(429, BAD, "retry-after: 20"))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 429 ") and house.upstreams[-1].hears() == b""
 
     scene(play, plan)
 

@@ -26,6 +26,7 @@ from tidegate.ports.plan import RoutePlan
 from tidegate.rules.client_key import client_key, without_key
 from tidegate.rules.credentials import token_of
 from tidegate.rules.pricing import dollars
+from tidegate.rules.sigv4 import GATHERED, body_hash, presented
 from tidegate.rules.surfaces import Surface, dialect_of, surface_of
 
 CALLS = frozenset({
@@ -48,6 +49,32 @@ def present_key(x: Exchange, llm: LlmPlan) -> None:
         x.query = x.upstream_query = without_key(x.query)
     if key and "x-api-key" not in index and token_of(index.get("authorization"), "bearer") is None:
         head.index = {**index, "x-api-key": key}  # other heads of the same field block keep theirs
+
+
+async def hash_signed(
+    runtime: Runtime, client: ClientSide, x: Exchange, llm: LlmPlan, body: RequestBody | None
+) -> None:  # fmt: skip
+    """Before the route's filters: a signed request (LLM 2) is checked by them over its whole body, so it is gathered
+    here; not for a key that nobody has. Raises 400 ``ambiguous_credentials`` and what gathering raises."""
+    index = x.head.index
+    if "x-api-key" in index:
+        raise Fault("bad_request", "The request carries two different credentials.", reason="ambiguous_credentials",
+                    side=CLIENT)  # fmt: skip
+    try:
+        claim = presented(index["authorization"])
+    except Fault:
+        return
+    hashed = ""
+    if claim is not None and runtime.tools.consumers.by_access_key(claim.access_key) is not None:
+        if body is not None:
+            if body.length > llm.body:
+                raise Fault("body_too_large", "The body is larger than this route allows.", side=CLIENT, close=True)
+            body.limit = llm.body
+            if x.head.expect_continue and not body.complete and body.received == 0:
+                client.send_continue()
+            await body.gather()
+        hashed = body_hash(body.whole() if body is not None else b"")
+    x.note(GATHERED, hashed)
 
 
 async def serve(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
 from tidegate.exchange.fault import IF_IDEMPOTENT, NEVER
@@ -72,3 +74,29 @@ def test_secrets_and_hosts_are_struck_out() -> None:
     said = "Key sk-proj-abcdef1234567890 of org-A1b2C3d4E5 at https://api.openai.com/v1 (10.0.0.7:443) is wrong"
     assert public(said) == "Key *** of *** at *** (***) is wrong"
     assert len(public("x" * 5000)) == 1000
+
+
+def test_a_sentence_that_quotes_the_client_puts_no_credential_out() -> None:
+    said = "Invalid value: 'insufficient balance'. Supported values are: 'low', 'high'."
+    assert upstream_fault(400, "invalid_request_error invalid_value", said, {}, NOW).code == "invalid_request"
+    said = "model: 'your credit balance is too low' does not match"
+    assert upstream_fault(400, "invalid_request_error", said, {}, NOW).code == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 1_000_000, "a-" * 500_000, "a." * 500_000, "_spend_limit" * 80_000, "sk-" * 300_000]
+)
+def test_what_an_upstream_says_costs_no_more_than_its_length(text: str) -> None:
+    begun = process_time()
+    upstream_fault(400, text, text, {}, NOW)
+    assert process_time() - begun < 0.25  # the patterns before took minutes
+
+
+def test_hosts_are_struck_out_wherever_their_end_stands() -> None:
+    assert public("at llm.acme.internal.example or api.openai.com.cn.") == "at *** or ***."
+    assert public("v1.5 of gpt-4.1 e.g. 0.25") == "v1.5 of gpt-4.1 e.g. 0.25"
+    assert public("Authorization: Bearer abc.def/ghi= and ya29.a0AfB_byC1234567") == "Authorization: *** and ***"
+
+
+def test_nobody_rests_for_years_because_an_upstream_says_so() -> None:
+    assert upstream_fault(503, "", "", {"retry-after": "999999999999"}, NOW).retry_after == 600.0

@@ -17,12 +17,14 @@ LONGEST_QUOTA_DELAY: Final = 600.0
 """Seconds: a longer wait than this is an empty purse, not a rate."""
 
 _QUOTA: Final = re.compile(
-    r"insufficient_quota|credit_balance_exhausted|\w*_spend_limit_\w*|\w*_usage_limit_\w*|billing_hard_limit\w*"
-    r"|insufficient_balance|payment_required"
+    r"insufficient_quota|credit_balance_exhausted|_spend_limit_|_usage_limit_|billing_hard_limit|insufficient_balance"
+    r"|payment_required"
 ).search
 _POOR: Final = re.compile(r"credit balance is too low|insufficient balance|exceeded your current quota").search
+_POOR_ALONE: Final = re.compile(r"(?:your )?credit balance is too low").match
+"""Said with a 400 it has to stand first: a sentence that quotes a client's own words must not put a credential out."""
 _TOO_LONG: Final = re.compile(
-    r"context_length_exceeded|context_window_exceeded|string_above_max_length|request_too_large|exceed_context_size\w*"
+    r"context_length_exceeded|context_window_exceeded|string_above_max_length|request_too_large|exceed_context_size"
 ).search
 _TOO_LONG_SAID: Final = re.compile(
     r"prompt is too long|maximum context length|context window|input is too long|too many (?:input )?tokens"
@@ -31,19 +33,22 @@ _TOO_LONG_SAID: Final = re.compile(
 _POLICY: Final = re.compile(
     r"content_policy_violation|content_filter|responsibleaipolicyviolation|prohibited_content|safety_violation|policy"
 ).search
-_OVERLOADED: Final = re.compile(
-    r"overloaded\w*|slow_down|modelnotready\w*|engine_overloaded|serviceunavailable\w*"
-).search
-_THROTTLED: Final = re.compile(r"throttling\w*|rate_limit\w*|too_many_requests|resource_exhausted").search
+_OVERLOADED: Final = re.compile(r"overloaded|slow_down|modelnotready|serviceunavailable").search
+_THROTTLED: Final = re.compile(r"throttling|rate_limit|too_many_requests|resource_exhausted").search
 _SECRETS: Final = re.compile(
-    r"\b(?:sk|pk|rk|org|proj|acct|key|gsk|xai|AIza|AKIA|ASIA)[-_A-Za-z0-9]{8,}\*{0,64}[-_A-Za-z0-9]{0,16}"
-    r"|\b[0-9]{12}\b|arn:[^\s,\"']+|https?://[^\s\"']+|\b(?:[a-z0-9-]+\.)+(?:com|net|io|ai|org|dev|internal|local)\b"
-    r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b",
+    r"\b(?:sk|pk|rk|org|proj|acct|key|gsk|xai|AIza|AKIA|ASIA)[-_A-Za-z0-9]{8,}+\*{0,64}[-_A-Za-z0-9]{0,16}"
+    r"|\b(?:eyJ|ya29)[-_.A-Za-z0-9]{8,}+|\bbearer\s++[^\s,\"']++"
+    r"|\b[0-9]{12}\b|arn:[^\s,\"']++|https?://[^\s\"']++|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b",
     re.IGNORECASE,
 ).sub
+_DOTTED: Final = re.compile(r"(?<![a-z0-9.-])[a-z0-9-]++(?:\.[a-z0-9-]++)++", re.IGNORECASE).sub
+"""Every name with dots, met once: what cannot be a host stays."""
+_ENDS: Final = frozenset({"com", "net", "io", "ai", "org", "dev", "internal", "local"})
 
 DETAIL_SIZE: Final = 1000
 """Characters of a vendor's sentence that reach a client."""
+READ_SIZE: Final = 4 * DETAIL_SIZE
+"""Characters of words and sentence that are looked at: both are an upstream's own, of any length."""
 
 
 def upstream_fault(
@@ -59,12 +64,14 @@ def upstream_fault(
 
     ``retry`` is ``IF_IDEMPOTENT`` where another target may be tried, ``NEVER`` where it cannot help anybody.
     """
-    lower = message.lower()
+    words = words[:READ_SIZE]
+    lower = message[:READ_SIZE].lower()
     wait = delay or told_delay(fields, now)
     if (
         status == 402
         or _QUOTA(words)
-        or (status in (400, 403, 429) and _POOR(lower))
+        or (status in (403, 429) and _POOR(lower))
+        or (status == 400 and _POOR_ALONE(lower))
         or (status == 429 and wait > LONGEST_QUOTA_DELAY)
     ):
         return _fault("bad_upstream", "The provider's account cannot pay.", "upstream_quota")
@@ -90,12 +97,18 @@ def upstream_fault(
 
 
 def _fault(code: str, detail: str, reason: str, wait: float = 0.0, retry: int = IF_IDEMPOTENT) -> Fault:
-    return Fault(code, detail, reason=reason, side=UPSTREAM, retry=retry, retry_after=wait)
+    rest = min(wait, LONGEST_QUOTA_DELAY)  # a target must not rest for years because a proxy says nonsense
+    return Fault(code, detail, reason=reason, side=UPSTREAM, retry=retry, retry_after=rest)
 
 
 def public(message: str) -> str:
     """*message* without keys, account numbers, addresses and hosts, bounded."""
-    return _SECRETS("***", message[: 4 * DETAIL_SIZE])[:DETAIL_SIZE]
+    return _SECRETS("***", _DOTTED(_without_hosts, message[:READ_SIZE]))[:DETAIL_SIZE]
+
+
+def _without_hosts(found: re.Match[str]) -> str:
+    labels = found[0].lower().split(".")
+    return found[0] if _ENDS.isdisjoint(labels[1:]) else "***"
 
 
 def told_delay(fields: dict[str, str], now: float) -> float:

@@ -84,9 +84,10 @@ def read_mark(raw: bytes) -> CacheMark | None:
         return None
     mark = members(found["cachePoint"], "cachePoint")
     ttl = mark.pop("ttl", b'""')
-    if mark != {"type": b'"default"'} or ttl[1:-1].decode("latin-1") not in ("", *TTLS):
+    kept = ttl[1:-1].decode("latin-1")
+    if mark != {"type": b'"default"'} or (kept and kept not in TTLS):
         return None
-    return CacheMark(TTLS.get(ttl[1:-1].decode("latin-1"), 0))
+    return CacheMark(TTLS.get(kept, 0))
 
 
 def read_content(value: bytes, path: str, vendor: str, aliases: dict[str, str]) -> tuple[Part, ...]:

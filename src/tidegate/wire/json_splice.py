@@ -11,51 +11,29 @@ from typing import Final
 
 import msgspec
 
-_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},:]', re.DOTALL).finditer
-_name = msgspec.json.Decoder(str).decode
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL).search
+_VALUE: Final = re.compile(rb"\s*:\s*").match
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def spans(body: bytes, names: tuple[str, ...]) -> dict[str, tuple[int, int]]:
     """Where the values of the top-level members *names* lie: name -> (start, end), for those that are there. Blanks
     around a value are not part of it. Stops at the last one found."""
-    wanted = {name.encode(): name for name in names}
     found: dict[str, tuple[int, int]] = {}
-    depth = 0
-    name: str | None = None
-    start = -1
-    key = b""
-    for token in _TOKEN(body):
-        at = token.start()
-        byte = body[at]
-        if byte == 0x22:
-            if depth == 1 and start < 0:
-                key = body[at + 1 : token.end() - 1]
-        elif byte == 0x3A:
-            if depth == 1 and start < 0:
-                if b"\\" in key:
-                    key = _name(b'"' + key + b'"').encode("utf-8", "surrogatepass")
-                name = wanted.get(key)
-                start = at + 1
-        elif byte in b"{[":
-            depth += 1
-        else:
-            if byte != 0x2C:
-                depth -= 1
-            if start >= 0 and (depth == 0 or (byte == 0x2C and depth == 1)):
-                if name is not None:
-                    found[name] = _trimmed(body, start, at)
-                    if len(found) == len(wanted):
-                        break
-                start = -1
+    at = 0
+    for name, value in _members(body).items():
+        # Between a value and the next key there are only a comma and blanks.
+        key = _STRING(body, at)
+        assert key is not None
+        colon = _VALUE(body, key.end())
+        assert colon is not None
+        start = colon.end()
+        at = start + memoryview(value).nbytes
+        if name in names:
+            found[name] = (start, at)
+            if len(found) == len(names):
+                break
     return found
-
-
-def _trimmed(body: bytes, start: int, end: int) -> tuple[int, int]:
-    while body[start] in b" \t\r\n":
-        start += 1
-    while body[end - 1] in b" \t\r\n":
-        end -= 1
-    return start, end
 
 
 def replaced(body: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:

@@ -373,7 +373,7 @@ def test_document_names_are_made_to_fit_and_never_twice() -> None:
     [
         (Thinking("on", "high"), "", {"outputConfig": {"effort": "high"}}, ()),
         (Thinking("on", "minimal"), "", {"outputConfig": {"effort": "low"}}, ("thinking.effort",)),
-        (Thinking("on", budget=9000), "", {"outputConfig": {"effort": "medium"}}, ()),
+        (Thinking("on", budget=9000), "", {"outputConfig": {"effort": "medium"}}, ("thinking.budget",)),
         (Thinking("on", "high"), "budget",
          {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 16384}}}, ()),
         (Thinking("on", budget=500), "budget",

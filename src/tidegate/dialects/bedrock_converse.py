@@ -132,6 +132,8 @@ class BedrockConverse:
             "stopReason": STOP_WORDS[choice.stop],
             "usage": usage_object(answer.usage or Usage()),
         }
+        if choice.logprobs:
+            losses.lose("logprobs")
         tier = tier_object(answer.tier)
         if tier is not None:
             written["serviceTier"] = tier
@@ -454,6 +456,7 @@ class _RequestWriter:
         else:
             if not effort and thinking.budget > 0:
                 effort = effort_of(thinking.budget).replace("minimal", "low")
+                losses.lose("thinking.budget")
             if not effort or thinking.mode == "adaptive":
                 said = {"type": "adaptive"}
         if thinking.show and said and said["type"] != "disabled":

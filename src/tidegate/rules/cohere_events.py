@@ -313,6 +313,8 @@ class CohereEventWriter:
     def write(self, delta: ChatDelta) -> bytes:
         """The wire bytes of *delta* (``ports.dialect.EventWriter``)."""
         if isinstance(delta, Piece):
+            if delta.logprobs:
+                self._lose("logprobs")
             return self._piece(delta) if delta.choice == 0 else b""
         if isinstance(delta, Open):
             return self._open(delta) if delta.choice == 0 else self._lose("n")

@@ -12,7 +12,6 @@ from tidegate.wire.json_object import WrongShape, count, is_array, is_object, is
 
 SEARCH: Final = "google_search"
 
-_TIERS: Final = frozenset({"flex", "priority", "standard"})
 _TRAFFIC: Final = {
     "ON_DEMAND": "standard", "ON_DEMAND_FLEX": "flex", "ON_DEMAND_PRIORITY": "priority",
 }  # fmt: skip
@@ -146,6 +145,4 @@ def usage_object(usage: Usage) -> dict[str, object]:
         ]
         if told:
             written[name] = told
-    if usage.tier in _TIERS:
-        written["serviceTier"] = usage.tier
     return written

@@ -193,7 +193,7 @@ class OllamaEventWriter:
     the epoch where ``Start`` names none; *plain*: the client asked for a generation, not a chat."""
 
     __slots__ = ("_asked", "_calls", "_heads", "_losses", "_now", "_over", "_plain", "_size", "_stopped", "_texts",
-                 "_usage", "_word", "losses")  # fmt: skip
+                 "_usage", "_whole", "_word", "losses")  # fmt: skip
 
     def __init__(self, asked: ChatRequest, now: int, plain: bool = False) -> None:
         self._asked = asked
@@ -203,6 +203,7 @@ class OllamaEventWriter:
         self._word = b""
         self._heads: dict[int, Part] = {}
         self._texts: dict[int, list[str]] = {}
+        self._whole: set[int] = set()
         self._size = 0
         self._calls = 0
         self._usage: Usage | None = None
@@ -215,6 +216,8 @@ class OllamaEventWriter:
         if self._over:
             return b""
         if isinstance(delta, Piece):
+            if delta.logprobs:
+                self._losses.lose("logprobs")
             return self._piece(delta) if delta.choice == 0 else b""
         if isinstance(delta, Open):
             return self._open(delta)
@@ -281,15 +284,29 @@ class OllamaEventWriter:
         return form % (self._word, text, comma, more)
 
     def _close(self, part: int) -> bytes:
-        head = self._heads.pop(part, None)
-        if not isinstance(head, ToolCall):
+        if not isinstance(self._heads.get(part), ToolCall):
+            self._heads.pop(part, None)
             return b""
+        self._whole.add(part)
+        told = b""
+        for number, head in list(self._heads.items()):
+            if isinstance(head, ToolCall):
+                if number not in self._whole:  # calls go out in the order they were opened
+                    break
+                del self._heads[number]
+                told += self._call(number, head)
+        return told
+
+    def _call(self, part: int, head: ToolCall) -> bytes:
+        self._whole.discard(part)
         text = "".join(self._texts.pop(part, ()))
         self._size -= len(text)
         if self._plain:
             self._losses.lose("tool_calls")
             return b""
-        call = msgspec.structs.replace(head, arguments=text or head.arguments or "{}")
+        if head.signature:
+            self._losses.lose("thinking.signature")
+        call = msgspec.structs.replace(head, arguments=text or head.arguments or "{}", signature=b"")
         turns = OllamaTurns(None, frozenset(), frozenset(), self._losses)
         self._calls += 1
         return self._say(encode({"tool_calls": [turns.call(call, "answer", "", -1)]})[1:-1])

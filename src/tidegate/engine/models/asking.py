@@ -17,6 +17,7 @@ from tidegate.ports.dialect import Dialect, Framing, Hints
 from tidegate.ports.models import CallerPlan, CredentialPlan, LlmPlan, ModelPlan, ModelsPlan
 from tidegate.ports.plan import RoutePlan
 from tidegate.rules.capability import Needs, needs_of
+from tidegate.rules.plain_talk import plain_needs
 from tidegate.rules.surfaces import Surface, framing_of
 from tidegate.wire.content_coding import decode
 from tidegate.wire.json_scan import scan
@@ -109,7 +110,11 @@ class ModelCall:
         """What the call needs of a model."""
         needs = self._needs
         if needs is None:
-            needs = self._needs = needs_of(self.request)
+            if self._request is None and self.dialect.name == "openai_chat":
+                needs = plain_needs(self.members)
+            if needs is None:
+                needs = needs_of(self.request)
+            self._needs = needs
         return needs
 
     def ask_instead(self, request: ChatRequest) -> None:

@@ -174,7 +174,7 @@ def won(call: ModelCall, account: Account, trial: Trial) -> Whole | Stream:
     assert plan is not None
     if plan.hedge_after == 0.0:
         pace_of(states.hedges, trial.candidate).observe(ended - trial.begun)
-    if plan.strategy is not None:
+    if plan.strategy is not None and len(plan.targets) > 1:
         plan.strategy.served(standing_of(trial.candidate), ask_of(call))
     answer: Whole | Stream = trial.answer
     return answer

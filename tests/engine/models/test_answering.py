@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from model_house import (
     ONE,
     SPOKEN,
     STREAM_HEAD,
+    TWO,
     USAGE,
     MemoryBooks,
     ask,
     body_of,
+    caller,
     chat,
     chunk,
     completion,
@@ -34,6 +37,7 @@ from tidegate.engine.models.answering import helps, loss_text
 from tidegate.exchange.fault import UPSTREAM, Fault
 from tidegate.filters.compress import Compress
 from tidegate.filters.compress import Config as CompressConfig
+from tidegate.ports.authority import LimitSpec, Verdict
 from tidegate.ports.models import CatalogueRow, ClampPlan
 
 PLAN = models(model("fast", target(provider(1))), dialects=SPOKEN)
@@ -186,3 +190,78 @@ def test_whole_answers_are_compressed_where_the_route_says_so(stream: bool) -> N
         assert b"hello hello" in zlib.decompress(body, 31)
 
     scene(play, ONE)
+
+
+class Window:
+    """A limit that says *left* of *amount*."""
+
+    def __init__(self, what: str, amount: int, left: int, allowed: bool = True) -> None:
+        self.spec = LimitSpec(f"llm/{what}", "window", amount, 60.0)
+        self.verdict = Verdict(allowed, left, 30.0, 0.0 if allowed else 30.0)
+        self.taken: list[int] = []
+
+    def take(self, partition: str, cost: int = 1) -> Verdict:
+        self.taken.append(cost)
+        return self.verdict
+
+    def give_back(self, partition: str, cost: int = 1, taken: float = 0.0) -> None:
+        self.taken.append(-cost)
+
+
+def test_answers_carry_our_limits_and_none_of_the_providers() -> None:
+    plan = models(ONE.models["fast"], callers=caller(requests=(Window("r", 100, 99),), tokens=(Window("t", 5000, 10),)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says(whole(200, completion(), "x-ratelimit-remaining-requests: 7"))
+        got = client.hears()
+        assert b'ratelimit: "requests";r=99;t=30, "tokens";r=10;t=30\r\n' in got
+        assert b"x-ratelimit-limit-requests: 100\r\n" in got and b"x-ratelimit-remaining-tokens: 10\r\n" in got
+        assert got.count(b"x-ratelimit-remaining-requests") == 1
+
+    scene(play, plan, who="bob")
+
+
+def test_a_refusal_says_what_is_left_and_when_to_come_back() -> None:
+    plan = models(ONE.models["fast"], callers=caller(requests=(Window("r", 100, 0, allowed=False),)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 429 ") and b"retry-after: 30\r\n" in got and b"x-should-retry: true" in got
+        assert got.count(b'ratelimit: "requests";r=0;t=30\r\n') == 1
+
+    scene(play, plan, who="bob")
+
+
+def test_wishes_are_kept_refused_when_they_make_no_sense_and_never_travel() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(), tidegate_timeout="2s", tidegate_tags="eval, run=7", tidegate_task="code"))
+        await settle()
+        assert b"tidegate-" not in house.upstreams[0].hears()
+        house.pass_time(2.1)
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 504 ")
+        released = books.released[0]
+        assert released is not None and released.tags == ("eval", "run=7")
+        for wish in ({"tidegate_timeout": "soon"}, {"tidegate_tags": "a b"}, {"tidegate_provider": "nobody"}):
+            client.says(ask(chat(), **wish))
+            await settle()
+            assert client.hears().startswith(b"HTTP/1.1 400 ")
+
+    scene(play, ONE)
+
+
+def test_when_all_targets_rest_the_client_hears_when_the_first_is_back() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says(whole(429, {"error": {"message": "slow"}}, "retry-after: 40"))
+        await settle()
+        house.upstreams[1].says(whole(429, {"error": {"message": "slow"}}, "retry-after: 90"))
+        await settle()
+        assert b"retry-after: 40\r\n" in client.hears()
+
+    scene(play, models(replace(TWO.models["fast"], retry=0)))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from conversation import House, Side
 from model_house import MemoryBooks, body_of, caller, model, models, provider, scene, target
 
-from tidegate.engine.models.catalogue import date_of
 from tidegate.ports.models import CatalogueRow
 
 ROW = CatalogueRow(window=1000, max_output=100, created=1_700_000_000)
@@ -62,11 +60,3 @@ def test_one_model_is_shown_and_another_does_not_exist() -> None:
     assert shown(get("/v1beta/models/fast"))[1]["name"] == "models/fast"
     status, body = shown(get("/v1/models/secret"))
     assert status == 404 and body["error"]["code"] == "model_not_found"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "1970-01-01T00:00:00Z"), (951_782_400, "2000-02-29T00:00:00Z"), (4_107_542_399, "2100-02-28T23:59:59Z")],
-)
-def test_dates_are_utc(seconds: int, text: str) -> None:
-    assert date_of(seconds) == text

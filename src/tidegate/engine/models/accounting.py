@@ -16,6 +16,7 @@ from tidegate.exchange.fault import Fault
 from tidegate.exchange.ledger import CostPart, LedgerRecord
 from tidegate.ports.authority import Policy, Verdict
 from tidegate.ports.books import BudgetLevel, Refused, Reservation
+from tidegate.rules.limit_fields import Seen, limit_fields
 from tidegate.rules.pricing import cost_of, reserve_of
 from tidegate.rules.ulid import ulid
 
@@ -62,6 +63,8 @@ class Account:
         """The account of the pipeline that this is a part of; ``children`` n$ of the parts of this one."""
         self.children = 0
         self.tokens_taken = 0
+        self.seen: list[Seen] = []
+        """What limits have said."""
         self.marked_at = call.runtime.clock()
         self.unmarked = 0
 
@@ -193,7 +196,7 @@ class Account:
             status=fault.status if fault is not None else x.status or 200,
             attempts=tuple(call.attempts),
             losses=call.losses,
-            tags=caller.tags,
+            tags=caller.tags + call.tags,
             request_id=x.request_id,
             upstream_request_id=self.upstream_request_id,
             stop=self.stop,
@@ -259,7 +262,17 @@ class Account:
     # -- limits ----------------------------------------------------------------------------------------------------
 
     async def admit(self) -> None:
-        """Charge the limits of caller and model: a request, a place, tokens by estimate. Raises ``rate_limited``."""
+        """Charge the limits of caller and model: a request, a place, tokens by estimate; the client hears how much is
+        left. Raises ``rate_limited``."""
+        call = self.call
+        try:
+            await self._charge()
+        finally:
+            if self.seen and call.llm.expose != "none":
+                for name, value in limit_fields(call.surface.dialect, self.seen, call.runtime.wall()):
+                    call.x.add_answer_field(name, value)
+
+    async def _charge(self) -> None:
         call = self.call
         x = call.x
         caller = call.caller
@@ -291,8 +304,10 @@ class Account:
         verdict = policy.take(partition, cost)
         if not isinstance(verdict, Verdict):
             verdict = await verdict
+        spec = policy.spec
+        self.seen.append(Seen(what, spec.amount, spec.per, verdict.remaining, verdict.reset))
         if not verdict.allowed:
-            self.call.x.limits = policy.spec.name
+            self.call.x.limits = spec.name
             raise Fault("rate_limited", f"The limit of {what} is reached.", reason=what,
                         retry_after=verdict.retry_after)  # fmt: skip
 

@@ -146,10 +146,11 @@ def shaped_fault(models: ModelsPlan | None, fault: Fault, x: Exchange, gateway: 
     if dialect is None:
         return told
     written = dialect.write_fault(fault, x.request_id)
-    kept = [f for f in told.fields if f[0] != "content-type" and f[0] != "retry-after"]
+    said = {name for name, _ in written.fields}
+    kept = [f for f in told.fields if f[0] != "content-type" and f[0] not in said]
     fields: Fields = [("content-type", "application/json"), *written.fields, *kept]
     wait = fault.retry_after
-    if wait > 0.0 and not any(name == "retry-after" for name, _ in written.fields):
+    if wait > 0.0 and not any(name == "retry-after" for name, _ in fields):
         fields.append(("retry-after", str(max(1, math.ceil(wait)))))
     fields.append(("x-should-retry", "true" if helps(fault, written.status) else "false"))
     return Answer(written.status, fields, written.body, told.close)

@@ -19,6 +19,7 @@ from tidegate.ports.plan import RoutePlan
 from tidegate.rules.capability import Needs, needs_of
 from tidegate.rules.plain_talk import plain_needs
 from tidegate.rules.surfaces import Surface, framing_of
+from tidegate.rules.wishes import tags_of, timeout_of
 from tidegate.wire.content_coding import decode
 from tidegate.wire.json_scan import scan
 
@@ -87,6 +88,11 @@ class ModelCall:
         self.clamped = ""
         self.attempts: list[CallAttempt] = []
         self.deadline = x.deadline
+        timeout = timeout_of(x.head.index.get("tidegate-timeout", ""))
+        if timeout:
+            self.deadline = min(self.deadline, x.started + timeout)
+        self.tags = tags_of(x.head.index.get("tidegate-tags", ""))
+        """What the client wants its record to be found by."""
         self.credential: CredentialPlan | None = None
         """Who pays for the try that is under way."""
         self.sent = False

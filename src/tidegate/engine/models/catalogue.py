@@ -15,6 +15,7 @@ from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Answer
 from tidegate.ports.models import CallerPlan, CatalogueRow, ModelPlan, ModelsPlan
 from tidegate.ports.plan import RoutePlan
+from tidegate.rules.limit_fields import moment
 from tidegate.rules.model_access import allowed, matches
 from tidegate.rules.surfaces import Surface
 
@@ -67,7 +68,7 @@ def one(name: str, row: CatalogueRow, dialect: str) -> dict[str, Any]:
             "type": "model",
             "id": name,
             "display_name": name,
-            "created_at": date_of(row.created),
+            "created_at": moment(row.created),
             "lifecycle": "active",
         }
     if dialect == "gemini_generate":
@@ -82,7 +83,7 @@ def one(name: str, row: CatalogueRow, dialect: str) -> dict[str, Any]:
         return {
             "name": name,
             "model": name,
-            "modified_at": date_of(row.created),
+            "modified_at": moment(row.created),
             "size": 0,
             "digest": "",
             "details": {},
@@ -99,18 +100,3 @@ def listed(seen: dict[str, CatalogueRow], dialect: str) -> dict[str, Any]:
     if dialect in ("gemini_generate", "ollama_chat"):
         return {"models": rows}
     return {"object": "list", "data": rows}
-
-
-def date_of(seconds: int) -> str:
-    """RFC 3339 in UTC."""
-    days, rest = divmod(max(0, seconds), 86400)
-    # Civil from days, proleptic Gregorian: March is the first month, so that a leap day ends its year.
-    days += 719_468
-    era, of_era = divmod(days, 146_097)
-    year = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
-    of_year = of_era - (365 * year + year // 4 - year // 100)
-    month = (5 * of_year + 2) // 153
-    day = of_year - (153 * month + 2) // 5 + 1
-    month = month + 3 if month < 10 else month - 9
-    year += era * 400 + (1 if month <= 2 else 0)
-    return f"{year:04d}-{month:02d}-{day:02d}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}Z"

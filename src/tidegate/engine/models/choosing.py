@@ -106,6 +106,9 @@ def candidates_of(call: ModelCall, states: ModelStates) -> list[Candidate]:
     why = Fault("upstream_unavailable", "The model has no target for this kind of call.", reason="no_target",
                 retry_after=1.0)  # fmt: skip
     wished = call.wish("provider")
+    if wished and all(target.provider.name != wished for target in plan.targets):
+        raise Fault("invalid_request", "tidegate-provider names no provider of the model.", reason="provider",
+                    side=CLIENT)  # fmt: skip
     for target in plan.targets:
         provider = target.provider
         if wished and provider.name != wished:
@@ -332,6 +335,11 @@ def rest_of(candidate: Candidate, states: ModelStates, now: float) -> tuple[floa
         resting = cooldowns.ready_in(credential_model_key(provider, None, candidate.model), now)
     limited = credential is not None and resting > wait
     return max(wait, resting), limited
+
+
+def back_in(found: list[Candidate], states: ModelStates, now: float) -> float:
+    """Seconds until the first of *found* may be called again."""
+    return min([rest_of(candidate, states, now)[0] for candidate in found])
 
 
 def target_key(candidate: Candidate) -> str:

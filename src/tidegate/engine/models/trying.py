@@ -18,6 +18,7 @@ from tidegate.engine.models.choosing import (
     Candidate,
     ask_of,
     awake,
+    back_in,
     in_order,
     rest_of,
     standing_of,
@@ -123,6 +124,9 @@ async def first_answer(
         if move == "again" and (upstream is None or not upstream.budget.take(ended)):
             move = "next" if others >= 0 and row.next else "end"
         if move == "end":
+            soonest = back_in(candidates, states, ended)
+            if soonest > 0.0 and row.next:
+                fault.retry_after = soonest
             raise fault
         runtime.metrics.add("model_retries_total", (call.name if call.name in call.models.models else "*",
                             candidate.target.provider.name, fault.reason or fault.code, move),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from tidegate.exchange.chat import (
     ChatRequest,
+    Extra,
     Image,
     Message,
+    Opaque,
     Origin,
     Output,
     Sampling,
@@ -68,3 +70,21 @@ def test_a_tool_loop_with_sealed_thoughts_belongs_to_its_vendor() -> None:
     results = (*asked, Message("tool", (ToolResult(call_id="1"),)))
     assert needs_of(ChatRequest("m", results)).vendors == {"anthropic"}
     assert needs_of(ChatRequest("m", (*results, Message("user", (Text(text="more"),))))).vendors == frozenset()
+
+
+def test_bounds_that_cannot_be_meant_give_no_money_back() -> None:
+    needs = needs_of(ChatRequest("m", (), max_output=-1_000_000, sampling=Sampling(n=-3)))
+    assert (needs.output, needs.choices, needs.answers) == (0, 1, 1)
+    needs = needs_of(ChatRequest("m", (), max_output=10**300, sampling=Sampling(n=10**30)))
+    assert (needs.output, needs.choices) == (1 << 31, 1 << 16)
+
+
+def test_every_answer_that_is_written_counts_whether_the_client_gets_it_or_not() -> None:
+    def completion(prompt: bytes, *extra: tuple[str, bytes]) -> ChatRequest:
+        parts = (Opaque("openai_completions", "prompt", prompt),)
+        return ChatRequest("m", (Message("user", parts),), sampling=Sampling(n=2), extra=Extra("", extra))
+
+    assert needs_of(completion(b'["a", "b", "c"]')).answers == 6
+    assert needs_of(completion(b"[[1, 2], [3]]", ("best_of", b"20"))).answers == 40
+    assert needs_of(completion(b"[1, 2, 3]", ("best_of", b"-5"))).answers == 2
+    assert needs_of(completion(b"[]")).answers == 2

@@ -22,10 +22,15 @@ from tidegate.exchange.chat import (
     ToolResult,
     Video,
 )
+from tidegate.wire.json_object import count, is_array, is_string, items
 
 BYTES_PER_TOKEN: Final = 4
 LEAST_BYTES_PER_TOKEN: Final = 8
 """No tokenizer makes fewer tokens of running text: a call is called too long only when it surely is."""
+
+MOST_OUTPUT: Final = 1 << 31
+MOST_CHOICES: Final = 1 << 16
+"""What a client names above these is as good as them: sums stay numbers that every store can hold."""
 
 MEDIA_TOKENS: Final = 1024
 """A picture, a page or a clip, as far as an estimate goes."""
@@ -34,7 +39,8 @@ MEDIA_TOKENS: Final = 1024
 class Needs(msgspec.Struct, frozen=True):
     """``features``: of the words of ``CatalogueRow.features``; without them the call cannot be served. ``wishes``: a
     model that has them is preferred. ``text`` bytes of text and tools; ``media`` pieces; ``output`` the bound that the
-    client named, 0 for none; ``vendors``: whose sealed thoughts the running tool loop needs."""
+    client named, 0 for none (or none that could be meant); ``vendors``: whose sealed thoughts the running tool loop
+    needs. ``best_of`` and ``prompts``: of old completions, each prompt is answered so many times."""
 
     features: frozenset[str] = frozenset()
     wishes: frozenset[str] = frozenset()
@@ -43,6 +49,13 @@ class Needs(msgspec.Struct, frozen=True):
     output: int = 0
     choices: int = 1
     vendors: frozenset[str] = frozenset()
+    best_of: int = 1
+    prompts: int = 1
+
+    @property
+    def answers(self) -> int:
+        """How many a model writes at most, whether the client gets them all or not."""
+        return self.prompts * max(self.choices, self.best_of)
 
     @property
     def input_tokens(self) -> int:
@@ -85,10 +98,33 @@ def needs_of(request: ChatRequest) -> Needs:
         frozenset(wishes),
         text,
         media,
-        request.max_output or 0,
-        request.sampling.n,
+        min(max(0, request.max_output or 0), MOST_OUTPUT),
+        _bounded(request.sampling.n),
         _loop_vendors(request),
+        _best_of(request),
+        _prompts(request),
     )
+
+
+def _bounded(choices: int) -> int:
+    """A number of answers that money can be set aside for: below one would give some back."""
+    return min(max(1, choices), MOST_CHOICES)
+
+
+def _best_of(request: ChatRequest) -> int:
+    for name, value in request.extra.members if request.extra is not None else ():
+        if name == "best_of":
+            return _bounded(count(value))
+    return 1
+
+
+def _prompts(request: ChatRequest) -> int:
+    """Several prompts of an old completion stand in one part; so does one that is token ids."""
+    part = request.messages[0].parts[0] if request.messages and request.messages[0].parts else None
+    if not isinstance(part, Opaque) or part.kind != "prompt" or not is_array(part.value):
+        return 1
+    found = items(part.value)
+    return _bounded(len(found)) if found and (is_string(found[0]) or is_array(found[0])) else 1
 
 
 def lacking(needs: Needs, features: frozenset[str] | None, window: int, emulate: bool = False) -> str:

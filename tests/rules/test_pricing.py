@@ -210,3 +210,7 @@ def test_n_dollars_are_written_as_dollars(nusd: int, text: str) -> None:
 @given(st.integers(0, 10**21))
 def test_dollars_written_are_dollars_read(nusd: int) -> None:
     assert nano_dollars(dollars(nusd)) == nusd
+
+
+def test_no_reservation_is_larger_than_what_a_store_can_hold() -> None:
+    assert reserve_of(PriceRow("p", {"output": 10**12}), 0, 1 << 31, 1 << 16) == 10**18

@@ -19,6 +19,8 @@ LONG_LIVED: Final = 300
 """Seconds: what is cached for longer is written at the price of ``cache_write_1h``, where there is one."""
 MOST: Final = 1_000_000_000_000
 """No count of a single call is larger; a larger one is cut to this, and flagged."""
+DEAREST: Final = 10**18
+"""n$: no call is set aside more for, so that sums fit the integers of messages and stores."""
 
 
 class Tier(Protocol):
@@ -235,7 +237,7 @@ def reserve_of(
         _fees(fees, other)
         for _, _, amount in fees.lines:
             total += amount
-    return -(-total // SCALE) + prices.per_request * max(1, other.requests)
+    return min(-(-total // SCALE) + prices.per_request * max(1, other.requests), DEAREST)
 
 
 def _dearest(prices: Prices, units: Sequence[str], read: int) -> int:

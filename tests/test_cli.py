@@ -148,6 +148,13 @@ def test_usage_asks_the_running_gateway(monkeypatch: pytest.MonkeyPatch) -> None
     ]
 
 
+def test_the_pairs_of_a_consumer_are_asked_of_the_running_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = stand_in(monkeypatch, "keys", "show", 1)
+    assert cli.run(["keys", "show", "team-a", "--json"]) == 1
+    assert cli.run(["keys", "show", "b", "-c", "gw.yaml"]) == 1
+    assert calls == [(None, None, "team-a", True), (Path("gw.yaml"), None, "b", False)]
+
+
 LLM = str(Path(__file__).parents[1] / "examples" / "llm.yaml")
 
 

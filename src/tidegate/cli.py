@@ -371,6 +371,47 @@ def models_test(provider: str, /, *, model: str = "", config: Config = None) -> 
     return trial(checked, provider, model, print)
 
 
+keys = App(name="keys", help="The keys of a config's consumers.", sort_key=8)
+app.command(keys)
+
+
+@keys.command(name="show")
+def keys_show(
+    consumer: str,
+    /,
+    *,
+    json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    config: Config = None,
+    data: Annotated[Path | None, Parameter(name="--data")] = None,
+) -> int:
+    """Print what a consumer's AWS clients sign with: an access key id and a secret for each of its keys.
+
+    The pair stands for the key and may do what the key may do. It is derived from the key and the gateway's pepper each
+    time it is asked for; when either changes, the pair does.
+
+    For example:
+
+    - `tidegate keys show team-a`
+    - then `AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...` and boto3's `endpoint_url` set to the gateway
+
+    Exit codes: 0 done, 1 refused, 3 no gateway answers.
+
+    Parameters
+    ----------
+    consumer
+        Its name in the config.
+    json
+        The whole answer, for programs.
+    config
+        The config the gateway was started with; it says where the data folder is.
+    data
+        The data folder, if `run` was given one.
+    """
+    from tidegate.control import keys as remote
+
+    return int(remote.show(config, data, consumer, json))
+
+
 @app.command(sort_key=9)
 def version() -> int:
     """Print the version."""

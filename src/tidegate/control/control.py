@@ -41,6 +41,7 @@ from tidegate.control.link import LinkConnection, LinkServer, Message, bind_priv
 from tidegate.control.listening import address_text, adopt, loopback
 from tidegate.control.metrics import NodeMetrics
 from tidegate.control.node_secrets import load_peppers, make_secrets
+from tidegate.control.signing_keys import pairs_of
 from tidegate.control.status import StatusBook
 from tidegate.control.supervisor import BAD_CONFIG, say, say_plain
 from tidegate.control.upstream_keeper import UpstreamKeeper
@@ -568,6 +569,10 @@ class Control:
         """What model calls came to (C11.1)."""
         assert self.money is not None
         return await self.money.usage(begin, end, by, bucket)
+
+    async def signing_keys(self, consumer: str) -> list[dict[str, Any]] | None:
+        """The pairs that sign for a consumer's keys (LLM 2)."""
+        return pairs_of(self.generations.content, consumer, self.peppers[-1])
 
     def _beats(self) -> list[float]:
         if self.segment is None:

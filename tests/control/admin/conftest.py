@@ -34,6 +34,7 @@ class FakeDesk:
         self.outcome = Outcome("applied", 7, 2, 2, 0.0125)
         self.trouble: Exception | None = None
         self.used = Usage([], 5.0)
+        self.pairs: list[dict[str, Any]] | None = None
         self.calls: list[str] = []
 
     def live(self) -> bool:
@@ -59,6 +60,10 @@ class FakeDesk:
     async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> Usage:
         self.calls.append(f"usage {begin} {end} {','.join(by)} {bucket}")
         return self.used
+
+    async def signing_keys(self, consumer: str) -> list[dict[str, Any]] | None:
+        self.calls.append(f"keys of {consumer}")
+        return self.pairs
 
 
 def send_request(app: Any, method: str, path: str, fields: list[tuple[str, str]] | None = None) -> Answered:

@@ -16,6 +16,7 @@ ROUTES = [
     ("POST", "/api/v1/reload"), ("GET", "/api/v1/openapi.json"), ("GET", "/"), ("GET", "/docs"), ("POST", "/nothing"),
     ("GET", "/healthz/"), ("GET", "/healthz/../api/v1/status"), ("GET", "//healthz"), ("GET", "/HEALTHZ"),
     ("GET", "/api/v1/usage"),
+    ("GET", "/api/v1/keys"),
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 import tidegate
-from tidegate.control.admin import health, metrics, probe, reload, status, usage
+from tidegate.control.admin import health, keys, metrics, probe, reload, status, usage
 from tidegate.control.admin.desk import Desk
 from tidegate.control.admin.door import Door
 from tidegate.control.admin.problem import problem
@@ -31,7 +31,7 @@ def make_app(desk: Desk, bench: probe.Bench | None = None) -> FastAPI:
         redirect_slashes=False,
         exception_handlers={HTTPException: _http, RequestValidationError: _invalid, Exception: _unexpected},
     )
-    for each in (health, metrics, status, reload, usage):
+    for each in (health, metrics, status, reload, usage, keys):
         app.include_router(each.router(desk))
     if bench is not None:
         app.include_router(probe.router(bench))

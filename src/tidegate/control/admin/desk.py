@@ -55,3 +55,6 @@ class Desk(Protocol):
 
     async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> Usage:
         """What model calls came to (C11.1), as ``books_store.BookStore.usage`` tells it."""
+
+    async def signing_keys(self, consumer: str) -> list[dict[str, Any]] | None:
+        """``key``, ``access_key_id`` and ``secret_access_key`` of each key of *consumer*; None for nobody."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
 from conversation import House, Side, settle
 from model_house import (
     DONE,
@@ -175,5 +177,42 @@ def test_a_client_that_leaves_while_the_model_thinks_pays_for_the_question() -> 
         client.leaves()
         assert house.upstreams[0].closed
         assert [(r.end, r.flags) for r in books.records] == [("cancelled", ("estimated",))]
+
+    scene(play, ONE)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (chat("nobody"), 404, "model_not_found"),
+        (chat("secret"), 403, "forbidden"),
+        ({"model": 7}, 400, "invalid_request"),
+        (chat(), 429, "budget_exceeded"),
+    ],
+)
+def test_a_refusal_of_somebody_we_know_is_in_the_ledger(body: dict[str, Any], status: int, code: str) -> None:
+    plan = models(
+        model("fast", target(provider(1))),
+        model("secret", target(provider(1))),
+        callers=caller(models=(("fast", "nobody"),), budgets=(BudgetLevel("default/consumer/bob", 10),)),
+    )
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(body))
+        await settle()
+        assert client.hears().startswith(f"HTTP/1.1 {status} ".encode())
+        (record,) = books.released
+        assert record is not None and (record.consumer, record.status, record.code) == ("bob", status, code)
+        assert record.cost == 0 and record.attempts == ()
+
+    scene(play, plan, who="bob", limit=10)
+
+
+def test_a_refusal_of_somebody_we_do_not_know_is_not() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat("nobody")))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 404 ")
+        assert books.released == []
 
     scene(play, ONE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidegate.engine.models.accounting import Account
+from tidegate.engine.models.accounting import Account, note_refusal
 from tidegate.engine.models.answering import PLAIN_WORDS, loss_text, money_fields, send_whole, target_fields
 from tidegate.engine.models.asking import ModelCall, read_body
 from tidegate.engine.models.catalogue import show_models
@@ -82,23 +82,30 @@ async def serve(
 ) -> None:  # fmt: skip
     """Serve *x* from a model. Raises the Fault that is to be told to the client, while nothing has been told yet."""
     assert route.llm is not None
-    if route.llm.raw:
-        surface = Surface("raw", dialect_of(x.path, x.head.index))
-        await serve_owned(call_of(runtime, client, route, x, surface), body)
-        return
-    surface = surface_of(x.method, x.path, x.head.index)
+    raw = bool(route.llm.raw)
+    surface = Surface("raw", dialect_of(x.path, x.head.index)) if raw else surface_of(x.method, x.path, x.head.index)
     if surface.kind == "models":
         show_models(runtime, client, route, x, surface)
         return
-    if surface.kind == "realtime":
-        await serve_realtime(call_of(runtime, client, route, x, surface))
-        return
-    if surface.kind in OWNED:
-        await serve_owned(call_of(runtime, client, route, x, surface), body)
-        return
-    if surface.kind not in CALLS:
+    call = call_of(runtime, client, route, x, surface)
+    try:
+        await serve_surface(call, body)
+    except Fault as fault:
+        note_refusal(call, fault)
+        raise
+
+
+async def serve_surface(call: ModelCall, body: RequestBody | None) -> None:
+    """Serve the call, each surface in its way."""
+    kind = call.surface.kind
+    if kind in CALLS:
+        await serve_call(call, body)
+    elif kind == "realtime":
+        await serve_realtime(call)
+    elif kind == "raw" or kind in OWNED:
+        await serve_owned(call, body)
+    else:
         raise Fault("not_found", "This surface is not served yet.", side=CLIENT)
-    await serve_call(call_of(runtime, client, route, x, surface), body)
 
 
 def call_of(runtime: Runtime, client: ClientSide, route: RoutePlan, x: Exchange, surface: Surface) -> ModelCall:

@@ -37,12 +37,27 @@ ESTIMATE_BYTES: Final = 4
 """Bytes of text that a token is taken for where the provider tells no usage."""
 
 
+def note_refusal(call: ModelCall, fault: Fault) -> None:
+    """A call of somebody we know that ended before any money was set aside is in the ledger too (LLM 10). Never waits,
+    never raises."""
+    account: Account | None = call.account
+    if account is None:
+        account = Account(call)
+    if account.reservation is not None or account.closed or call.x.identity is None:
+        return
+    account.closed = True
+    account.levels = ()
+    steps = call.runtime.steps
+    steps.go(Stepper(steps, account.write_down(account.record("complete", fault))))
+
+
 class Account:
     """One call's. Mutable state: ``reservation`` until it is ``closed``; ``serving``, the target that is being asked,
     paid for from the moment it heard the request; ``waste`` n$ of tries that brought nothing."""
 
     def __init__(self, call: ModelCall) -> None:
         self.call = call
+        call.account = self
         self.id = ulid(call.x.wall, call.runtime.random.getrandbits(80))
         self.levels: tuple[BudgetLevel, ...] = call.caller.budgets + (
             call.plan.budgets if call.plan is not None else ()
@@ -170,6 +185,20 @@ class Account:
             return
         if work is not None:
             call.runtime.steps.go(Stepper(call.runtime.steps, finish(call, self.id, work)))
+
+    async def write_down(self, record: LedgerRecord) -> None:
+        """*record*, of a call that cost nothing and was never opened."""
+        call = self.call
+        books = call.runtime.tools.books
+        if books is None:
+            return
+        try:
+            answer: Any = books.reserve(self.id, (), 0, call.name, call.runtime.wall())
+            if not hasattr(answer, "release"):
+                answer = await answer
+            answer.release(record)
+        except Fault as trouble:
+            call.runtime.log("error", "ledger_unavailable", id=self.id, reason=trouble.reason)
 
     def record(self, end: str, fault: Fault | None) -> LedgerRecord:
         """Everything that is known of the call, priced."""

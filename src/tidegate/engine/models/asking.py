@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tidegate.engine.models.seals import restored
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.sides import ClientSide
@@ -95,6 +96,8 @@ class ModelCall:
         """What the client wants its record to be found by."""
         self.credential: CredentialPlan | None = None
         """Who pays for the try that is under way."""
+        self.account: Any = None
+        """Its ``accounting.Account``, once it has one."""
         self.sent = False
         """The target that is being tried has heard the request."""
         self.composed = False
@@ -108,7 +111,10 @@ class ModelCall:
         ``invalid_request``."""
         request = self._request
         if request is None:
-            request = self._request = self.dialect.read_request(self.body, self.hints)
+            runtime = self.runtime
+            read = self.dialect.read_request(self.body, self.hints)
+            request = restored(runtime.models.seals, self.caller.tenant, read, runtime.clock())
+            self._request = request
         return request
 
     @property

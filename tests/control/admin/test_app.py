@@ -38,5 +38,6 @@ def test_the_description_names_every_path(call: Any, door: Any, bearer: Any) -> 
     document = call(door, "GET", "/api/v1/openapi.json", bearer).json()
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
-        "/healthz", "/livez", "/readyz", "/metrics", "/api/v1/status", "/api/v1/reload", "/api/v1/usage", "/api/v1/keys",
+        "/healthz", "/livez", "/readyz", "/metrics", "/api/v1/status", "/api/v1/reload", "/api/v1/usage",
+        "/api/v1/keys",
     }  # fmt: skip

@@ -68,6 +68,10 @@ STALE: Final = 900.0
 """Seconds without control after which only keys of the config are trusted (S7.4)."""
 
 
+YOUNG: Final = 10_000
+"""Objects that may come before the collector looks at them: nearly all are gone by then without it."""
+
+
 class Birth:
     """What the supervisor gives a worker."""
 
@@ -174,6 +178,7 @@ class Worker:
             await asyncio.wait_for(self.met.wait(), MEET)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(YOUNG)
         self.channel.send("ready", generation=self.generation)
         code = await self.ended
         self.link.send("report", **self._figures(last=True))

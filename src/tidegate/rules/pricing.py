@@ -115,6 +115,8 @@ def cost_of(usage: Usage, prices: Prices) -> Cost:
     input costs as input, thinking as output."""
     if prices.free:
         return FREE
+    if not prices.tiers and not prices.per_request and _is_plain(usage):
+        return _plain(usage.input, usage.output, prices.units)
     read = max(0, usage.input)
     bill = _Bill(prices, read)
     whole = bill.count(usage.input)
@@ -144,6 +146,32 @@ def cost_of(usage: Usage, prices: Prices) -> Cost:
         if requests:
             bill.lines.append(("requests", requests, requests * prices.per_request * SCALE))
     return _rounded(bill)
+
+
+def _is_plain(usage: Usage) -> bool:
+    """Tokens in, tokens out and nothing else, as most calls are."""
+    return (
+        0 <= usage.input <= MOST and 0 <= usage.output <= MOST
+        and not (usage.cache_read or usage.cache_write or usage.cache_write_by_ttl or usage.thinking)
+        and not (usage.audio_in or usage.image_in or usage.audio_out or usage.image_out)
+        and not (usage.characters or usage.ms_in or usage.ms_out or usage.images or usage.searches or usage.tool_calls)
+    )  # fmt: skip
+
+
+def _plain(read: int, written: int, units: dict[str, int]) -> Cost:
+    """The bill of ``_rounded`` for two lines at most."""
+    first = read * units.get("input", 0) * 1000
+    second = written * units.get("output", 0) * 1000
+    cost = (first + second + SCALE // 2) // SCALE
+    if not written:
+        return Cost(cost, (CostPart("input", read, cost),) if read else ())
+    if not read:
+        return Cost(cost, (CostPart("output", written, cost),))
+    if first >= second:
+        part = second // SCALE
+        return Cost(cost, (CostPart("input", read, cost - part), CostPart("output", written, part)))
+    part = first // SCALE
+    return Cost(cost, (CostPart("input", read, part), CostPart("output", written, cost - part)))
 
 
 def _written(bill: _Bill, usage: Usage) -> int:

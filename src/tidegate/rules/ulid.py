@@ -7,11 +7,18 @@ from typing import Final
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
+_PAIRS: Final = tuple([one + other for one in ALPHABET for other in ALPHABET])
+"""The letters of each 10 bits."""
+
+
 def ulid(wall: float, chance: int) -> str:
     """The id of second *wall* since the epoch; *chance* are 80 unpredictable bits."""
-    number = (int(wall * 1000.0) & 0xFFFFFFFFFFFF) << 80 | chance & ((1 << 80) - 1)
-    letters: list[str] = []
-    for _ in range(26):
-        letters.append(ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(letters))
+    time = int(wall * 1000.0) & 0xFFFFFFFFFFFF
+    return _eight(time >> 40)[6:] + _eight(time) + _eight(chance >> 40) + _eight(chance)
+
+
+def _eight(bits: int) -> str:
+    """The last 40 of *bits* as eight letters."""
+    high = bits >> 20 & 0xFFFFF
+    low = bits & 0xFFFFF
+    return _PAIRS[high >> 10] + _PAIRS[high & 1023] + _PAIRS[low >> 10] + _PAIRS[low & 1023]

@@ -5,7 +5,7 @@ What is not named here is skipped by the decoder and never built. This file stay
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -99,6 +99,40 @@ class Counted(msgspec.Struct):
     service_tier: str | None = None
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+
+
+class ReadDetails(msgspec.Struct, gc=False):
+    """``prompt_tokens_details``."""
+
+    cached_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    audio_tokens: Count = 0
+    image_tokens: Count = 0
+    cache_write_tokens_details: msgspec.Raw = NOTHING
+
+
+class WrittenDetails(msgspec.Struct, gc=False):
+    """``completion_tokens_details``."""
+
+    reasoning_tokens: Count = 0
+    audio_tokens: Count = 0
+    image_tokens: Count = 0
+    accepted_prediction_tokens: Count = 0
+    rejected_prediction_tokens: Count = 0
+
+
+class ChatUsage(msgspec.Struct):
+    """A usage object as nearly everybody writes it."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    prompt_tokens_details: ReadDetails | None = None
+    completion_tokens_details: WrittenDetails | None = None
+    input_tokens_details: msgspec.Raw = NOTHING
+    output_tokens_details: msgspec.Raw = NOTHING
+
+
 class CountedEvent(msgspec.Struct):
     """What tells the usage in an event that holds a whole response."""
 
@@ -108,4 +142,5 @@ class CountedEvent(msgspec.Struct):
 decode_chunk = msgspec.json.Decoder(Chunk).decode
 decode_response_event = msgspec.json.Decoder(ResponseEvent).decode
 decode_counted = msgspec.json.Decoder(Counted).decode
+decode_chat_usage = msgspec.json.Decoder(ChatUsage).decode
 decode_counted_event = msgspec.json.Decoder(CountedEvent).decode

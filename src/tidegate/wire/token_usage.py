@@ -1,8 +1,8 @@
 """Usage objects in the two shapes of the OpenAI family (``prompt_tokens`` and ``input_tokens``), both ways (LLM 5.9).
 
 What an upstream says is hostile input: counts are bounded and never negative (rule 8). What a vendor counts elsewhere
-is told by *renames*: dotted member -> neutral field; ``"usage"`` as the field says that a whole usage object stands there,
-``"output+"`` that the count comes on top. Seconds become milliseconds and dollars become nano-dollars by their field.
+is told by *renames*: dotted member -> neutral field; ``"usage"`` as the field says that a whole usage object stands
+there, ``"output+"`` that the count comes on top. Seconds become milliseconds and dollars become nano-dollars by their field.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import msgspec
 
 from tidegate.exchange.chat import Usage
 from tidegate.wire.json_object import NULL, WrongShape, count, is_object, members
+from tidegate.wire.openai_frames import ReadDetails, WrittenDetails, decode_chat_usage
 
 _MINUTES: Final = {"ttl_30m_tokens": 1800, "ttl_12h_tokens": 43200}
 _NONE: Final[dict[str, bytes]] = {}
+_NOTHING_READ: Final = ReadDetails()
+_NOTHING_WRITTEN: Final = WrittenDetails()
 
 _DETAILS_IN: Final = (
     ("cached_tokens", "cache_read"),
@@ -35,6 +38,10 @@ _DETAILS_OUT: Final = (
 
 def read_usage(raw: bytes, renames: Mapping[str, str], tier: str = "") -> Usage | None:
     """The usage in *raw*; None when it holds no believable count of what was read or written."""
+    if not renames:
+        usage = _usual(raw, tier)
+        if usage is not None:
+            return usage
     try:
         told = members(raw)
     except WrongShape:
@@ -59,6 +66,32 @@ def read_usage(raw: bytes, renames: Mapping[str, str], tier: str = "") -> Usage 
         if field != "usage":
             _rename(told, path, field, found)
     return Usage(**found)
+
+
+def _usual(raw: bytes, tier: str) -> Usage | None:
+    """The usage in *raw* where all of it is as it should be; None to look closer."""
+    try:
+        told = decode_chat_usage(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    read = told.prompt_tokens_details or _NOTHING_READ
+    written = told.completion_tokens_details or _NOTHING_WRITTEN
+    if read.cache_write_tokens_details or told.input_tokens_details or told.output_tokens_details:
+        return None
+    return Usage(
+        input=told.prompt_tokens,
+        output=told.completion_tokens,
+        cache_read=read.cached_tokens,
+        cache_write=read.cache_write_tokens,
+        audio_in=read.audio_tokens,
+        image_in=read.image_tokens,
+        thinking=written.reasoning_tokens,
+        audio_out=written.audio_tokens,
+        image_out=written.image_tokens,
+        prediction_accepted=written.accepted_prediction_tokens,
+        prediction_rejected=written.rejected_prediction_tokens,
+        tier=tier,
+    )
 
 
 def _rename(told: dict[str, bytes], path: str, field: str, found: dict[str, Any]) -> None:

@@ -777,7 +777,8 @@ def test_usage_is_found_without_decoding_the_rest() -> None:
     assert told == unnamed
     assert told[0] == (msgspec.structs.replace(USAGE, output=1), False, False)
     assert told[1] == (None, False, False)
-    assert told[2] == (None, True, False)
+    assert told[2] == (None, False, False), "where a block begins nothing is said yet"
+    assert told[3] == (None, True, False)
     assert told[-2] == (USAGE, False, False)
     assert told[-1] == (None, False, True)
     assert DIALECT.usage_of_event("error", b"{}", VOICE) == (None, False, True)

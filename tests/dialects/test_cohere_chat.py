@@ -549,7 +549,7 @@ def test_citations_of_other_vendors_name_their_source() -> None:
 
 def test_the_tap_hears_usage_content_and_the_end() -> None:
     found = [DIALECT.usage_of_event(name, data, VOICE) for name, data in SseDecoder().feed(STREAM)]
-    assert found[:3] == [(None, False, False), (None, True, False), (None, True, False)]
+    assert found[:3] == [(None, False, False), (None, False, False), (None, True, False)]
     assert found[-2:] == [(USAGE, False, True), (None, False, True)]
     body = b'{"type":"message-end","delta":{"usage":{"tokens":{"input_tokens":1}}}}'
     assert DIALECT.usage_of_event("", body, VOICE) == (Usage(input=1), False, True)

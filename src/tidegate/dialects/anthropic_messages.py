@@ -181,7 +181,7 @@ class AnthropicMessages:
 
     def usage_of_event(self, event: str, data: bytes, voice: Voice) -> tuple[Usage | None, bool, bool]:
         kind = event or _kind_of(data)
-        if kind == "content_block_delta" or kind == "content_block_start":
+        if kind == "content_block_delta":
             return None, True, False
         try:
             if kind == "message_start":

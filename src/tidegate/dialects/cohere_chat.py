@@ -189,7 +189,7 @@ class CohereChat:
                 return read_usage(bytes(_message_end(data).delta.usage), voice.usage), False, True
             except (msgspec.DecodeError, UnicodeDecodeError):
                 return None, False, True
-        return None, (b"-start" in head and b"message-start" not in head) or b"-delta" in head, False
+        return None, b"-delta" in head, False
 
 
 # -- reading a request -------------------------------------------------------------------------------------------------

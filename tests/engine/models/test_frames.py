@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.engine.models.frames import EVENT_SIZE, Cutter, decoder_of, framing_of_answer, split_events
+from tidegate.engine.models.frames import (
+    EVENT_SIZE,
+    Cutter,
+    decoder_of,
+    first_events,
+    framing_of_answer,
+    split_events,
+)
 from tidegate.exchange.fault import Fault
+from tidegate.wire.aws_event_stream import encode_frame
 
 SSE = b"data: a\n\nevent: x\r\ndata: b\r\n\r\ndata: c\r\rdata: \xf0\x9f\x8c\x8a\n\n"
 FRAME = (20).to_bytes(4, "big") + b"x" * 16
@@ -62,3 +70,12 @@ def test_each_framing_has_its_decoder() -> None:
     assert decoder_of("sse").feed(b"data: a\n\n") == [("", b"a")]
     assert decoder_of("ndjson").feed(b"{}\n") == [("", b"{}")]
     assert decoder_of("array").feed(b"[{}") == [("", b"{}")]
+
+
+def test_the_first_events_of_each_framing() -> None:
+    sse = b": hello\n\nevent: a\ndata: 1\n\ndata: 2\n\ndata: 3\n\n"
+    assert [first_events(sse, "sse", n) for n in range(4)] == [sse[:9], sse[:27], sse[:36], sse]
+    assert first_events(b"1\n\n2\n3\n", "ndjson", 2) == b"1\n\n2\n"
+    frames = encode_frame("a", b"{}") + encode_frame("b", b"{}")
+    assert first_events(frames, "eventstream", 1) == encode_frame("a", b"{}")
+    assert first_events(b"[1,2", "array", 1) == b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from conversation import House, Side, settle
 from model_house import (
     CHAT,
@@ -112,13 +114,16 @@ def test_an_event_without_end_is_refused() -> None:
     scene(play, ONE)
 
 
-def test_an_error_that_the_target_tells_itself_passes_and_is_the_last() -> None:
+def test_an_error_that_the_target_tells_itself_is_told_in_our_words_and_is_the_last() -> None:
+    """LLM 5.11: its text may name keys, accounts and hosts; and ``event: error`` makes both openai SDKs raise."""
+
     async def play(house: House, client: Side, books: MemoryBooks) -> None:
         up = await begun(house, client)
         error = 'data: {"error":{"message":"boom","type":"server_error"}}\n\n'
         up.says(piece(error) + END)
         said = unchunked(client.hears()).decode()
-        assert said == error
+        assert said.startswith("event: error\ndata: ") and "boom" not in said and said.count("data: ") == 1
+        assert json.loads(said.partition("data: ")[2])["error"]["type"] == "server_error"
         assert books.records[0].end == "cut" and house.record.end == "cut"
 
     scene(play, ONE)
@@ -170,3 +175,16 @@ def test_a_vendor_that_goes_on_when_its_client_leaves_is_read_to_its_usage_and_p
     plan = models(model("fast", target(provider(1, stops_on_cancel=False))))
     scene(play, plan)
     scene(silent, plan)
+
+
+def test_half_an_event_is_not_passed_on_and_ends_the_stream() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        up = await begun(house, client)
+        up.says(piece('data: {"choices":[{"delta":{"content":"more"}}]}\n\ndata: {"choices":[{"ind\n\n') + END)
+        said = unchunked(client.hears()).decode()
+        assert said.startswith('data: {"choices":[{"delta":{"content":"more"}}]}\n\nevent: error\n')
+        assert said.count("data: ") == 2
+        assert books.records[0].end == "cut"
+        assert books.records[0].flags == ("estimated",)
+
+    scene(play, ONE)

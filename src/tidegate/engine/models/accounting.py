@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.choosing import CHAT_KINDS, Candidate
 from tidegate.engine.steps import Stepper
@@ -25,6 +27,9 @@ PICTURE: Final = 16_384
 
 OUTPUT: Final = 4096
 """Tokens of an answer whose bound nobody names."""
+
+MOST_TOKENS: Final = 1 << 24
+"""Tokens that no call has: usage above is not believed."""
 
 MARK_BYTES: Final = 4096
 MARK_SECONDS: Final = 2.0
@@ -135,6 +140,7 @@ class Account:
         self.credential = credential.id if credential is not None else ""
         self.first_at = answer.reached.at
         self.usage, self.served, self.stop = answer.usage, answer.served, answer.stop
+        self.pieces = answer.pieces
         self.upstream_request_id = answer.reached.head.get("x-request-id") or ""
 
     def mark(self, size: int, usage: Usage | None, pieces: int) -> None:
@@ -255,11 +261,16 @@ class Account:
     def _price(self, record: LedgerRecord, candidate: Candidate) -> None:
         call = self.call
         usage = self.usage
+        if self.call.surface.kind == "count_tokens":
+            usage = Usage()  # what was counted was not read by a model
         if usage is None:
             usage = self._estimate()
             record.flags += ("estimated",)
+        elif self.pieces > usage.output and (record.end != "complete" or not usage.output):
+            usage = replace(usage, output=self.pieces)  # vendors tell what they wrote at their end, if they do
+            record.flags += ("estimated",)
         cost = cost_of(usage, candidate.price)  # type: ignore[arg-type]
-        if record.reserved and cost.nusd > 2 * record.reserved:
+        if usage.input + usage.output > MOST_TOKENS or (record.reserved and cost.nusd > 2 * record.reserved):
             usage = self._estimate()
             cost = cost_of(usage, candidate.price)  # type: ignore[arg-type]
             record.flags += ("usage_suspect",)

@@ -119,6 +119,30 @@ def event_end(data: bytes) -> int:
     return end
 
 
+def first_events(data: bytes, framing: Framing, count: int) -> bytes:
+    """The first *count* events of *data*, which holds whole events only."""
+    end = 0
+    if framing == "sse":
+        for raw in split_events(data):
+            if b"data" in raw and not raw.startswith(b":"):
+                count -= 1
+                if count < 0:
+                    break
+            end += len(raw)
+        return data[:end]
+    if framing == "ndjson":
+        for raw in data.splitlines(keepends=True):
+            count -= 1 if raw.strip() else 0
+            if count < 0:
+                break
+            end += len(raw)
+        return data[:end]
+    while framing == "eventstream" and count > 0 and end + 4 <= len(data):
+        end += max(16, int.from_bytes(data[end : end + 4], "big"))
+        count -= 1
+    return data[:end]
+
+
 def split_events(data: bytes) -> list[bytes]:
     """The whole server-sent events in *data*, each with its border."""
     pieces: list[bytes] = []

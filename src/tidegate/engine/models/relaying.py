@@ -16,7 +16,7 @@ from tidegate.engine.models.accounting import Account
 from tidegate.engine.models.answering import new_writer, stream_head
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.calls import Reached, first_wait
-from tidegate.engine.models.frames import Cutter, decoder_of, split_events
+from tidegate.engine.models.frames import Cutter, decoder_of, first_events, split_events
 from tidegate.engine.sides import Side
 from tidegate.engine.steps import Stepper, Wait
 from tidegate.engine.upstream.http1_client import Http1Client
@@ -43,6 +43,9 @@ ABANDONED: Final = 60.0
 
 REST: Final = 2.0
 """Seconds that a connection may take to end its body after all of it is known, so that it can be used again."""
+
+TOLD: Final = frozenset({"invalid_request", "context_length", "content_policy", "model_not_found"})
+"""Faults whose words are a vendor's own."""
 
 SILENT_PARTS: Final = frozenset({"text", "refusal", "thought", "sealed_thought"})
 """Parts whose beginning says nothing yet."""
@@ -133,7 +136,8 @@ class Stream(Side):
 
     ready     completes with the first content, which has then left; fails with what came instead of it
     over      completes when all that has to be known of the answer is known; then ``fault`` says whether it broke
-    usage     what the target has told so far; ``pieces`` counts events or characters for an estimate without it
+    usage     what the target has told so far; ``pieces`` counts events or characters for an estimate without it, and
+              for what a target that broke off had not told yet
     finished  the target has said that the answer is complete
     """
 
@@ -353,8 +357,6 @@ class PassedStream(Stream):
         self.reader: EventReader | None = dialect.events_reader(self.voice, {})
         self.tail: list[bytes] = []
         self.tail_size = 0
-        self.told = False
-        """The target has told the client itself what went wrong."""
 
     def read(self, chunk: bytes) -> bytes:
         whole = self.cutter.feed(chunk)
@@ -371,6 +373,7 @@ class PassedStream(Stream):
     def _tap(self, whole: bytes, events: list[tuple[str, bytes]]) -> bytes:
         dialect = self.dialect
         voice = self.voice
+        framing = self.framing
         finished = self.finished
         hidden: list[int] = []
         for number, (event, data) in enumerate(events):
@@ -379,19 +382,22 @@ class PassedStream(Stream):
                 self._listen(reader.feed(event, data))
                 if self.fault is not None:
                     return b""
-            elif is_error(event, data):
-                self.told = True
-                self.fault = cut_off()
+            elif not self.finished and (is_error(event, data) or not is_whole(data)):
+                self.fault = self._said(event, data)
+                return (
+                    self._as_elements(events[:number]) if self.elements >= 0 else first_events(whole, framing, number)
+                )
             usage, content, ends = dialect.usage_of_event(event, data, voice)
             if usage is not None:
                 self.learn(usage)
                 if self.hide and NO_CHOICES(data) is not None:
                     hidden.append(number)
             if content:
-                self.content = True
+                self.pieces += 1
+                if reader is None:
+                    self.content = True
             if ends:
                 self.finished = True
-        self.pieces += len(events)
         if self.content:
             self.reader = None
         if self.elements >= 0:
@@ -417,6 +423,13 @@ class PassedStream(Stream):
             if is_content(delta):
                 self.content = True
 
+    def _said(self, event: str, data: bytes) -> Fault:
+        """What an event that is none of an answer means."""
+        for delta in self.dialect.events_reader(self.voice, {}).feed(event, data):
+            if isinstance(delta, Failed):
+                return fault_of(delta)
+        return cut_off()
+
     def _as_elements(self, events: list[tuple[str, bytes]]) -> bytes:
         out: list[bytes] = []
         for _, data in events:
@@ -431,8 +444,6 @@ class PassedStream(Stream):
         return b"".join(self.tail) + (b"]" if self.elements >= 0 else b"")
 
     def broken(self, fault: Fault) -> bytes:
-        if self.told:
-            return self.ending()
         writer = self.outlet.writer()
         return writer.write(failed_of(fault)) + writer.write(END)
 
@@ -498,12 +509,21 @@ def is_content(delta: ChatDelta) -> bool:
 
 
 def is_error(event: str, data: bytes) -> bool:
-    """An error that a target sends inside its stream, by its first bytes: the client gets it as it is."""
-    return event == "error" or event.startswith("exception:") or data[:9] == b'{"error":'
+    """An error that a target sends inside its stream, by its first bytes. The client hears of it in our words."""
+    if event == "error" or event.startswith("exception:"):
+        return True
+    return data[:9] == b'{"error":' and not data[9:14].lstrip().startswith(b"null")
+
+
+def is_whole(data: bytes) -> bool:
+    """A glance at an event's end, which is where one sees that it was broken off."""
+    return data[-1:] == b"}" or data.rstrip()[-1:] in (b"}", b"]", b"")
 
 
 def fault_of(delta: Failed) -> Fault:
-    return Fault(delta.code, delta.detail, reason=delta.reason, side=UPSTREAM, retry=IF_IDEMPOTENT,
+    """What a vendor says of the request reaches the client, what it says of itself does not (LLM 5.11)."""
+    detail = delta.detail if delta.code in TOLD else "The model failed in its answer."
+    return Fault(delta.code, detail, reason=delta.reason, side=UPSTREAM, retry=IF_IDEMPOTENT,
                  retry_after=delta.retry_after)  # fmt: skip
 
 

@@ -31,6 +31,8 @@ class TranslatedStream(Stream):
         self.writer: EventWriter = new_writer(call)
         self.echo = call.asked if call.plan is not None and call.plan.echo == "asked" else ""
         self.characters = 0
+        self.told = 0
+        """Pieces so far: nobody sends a piece that is less than a token."""
 
     def read(self, chunk: bytes) -> bytes:
         out: list[bytes] = []
@@ -50,7 +52,8 @@ class TranslatedStream(Stream):
             if isinstance(delta, Piece):
                 self.content = True
                 self.characters += len(delta.text)
-                self.pieces = self.characters // CHARACTERS_A_PIECE
+                self.told += 1
+                self.pieces = max(self.told, self.characters // CHARACTERS_A_PIECE)
             elif isinstance(delta, End):
                 self.finished = self.fault is None
                 return

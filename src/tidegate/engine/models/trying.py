@@ -28,9 +28,9 @@ from tidegate.engine.models.frames import framing_of_answer
 from tidegate.engine.models.relaying import BytesStream, Outlet, PassedStream, Stream
 from tidegate.engine.models.signing import TOKENS, credential_key, credential_model_key, pick_credential
 from tidegate.engine.models.standing import ModelStates
-from tidegate.engine.models.translating import TranslatedStream
+from tidegate.engine.models.translating import CHARACTERS_A_PIECE, TranslatedStream
 from tidegate.engine.models.trials import Trial, TrialRace, pace_of, share_of
-from tidegate.exchange.chat import ChatAnswer, Usage
+from tidegate.exchange.chat import ChatAnswer, Refusal, Text, Thought, ToolCall, Usage
 from tidegate.exchange.fault import GATEWAY, IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Fault
 from tidegate.ports.authority import Verdict
 from tidegate.ports.models import CredentialPlan
@@ -51,7 +51,7 @@ class Whole:
     """An answer that came in one piece, as the client shall hear it. For a call that asked for a stream ``body`` are
     events, and ``ending`` what ends them."""
 
-    __slots__ = ("answer", "body", "content_type", "ending", "losses", "reached", "served", "stop", "usage")
+    __slots__ = ("answer", "body", "content_type", "ending", "losses", "pieces", "reached", "served", "stop", "usage")
 
     def __init__(self, reached: Reached, body: bytes) -> None:
         self.reached = reached
@@ -61,6 +61,8 @@ class Whole:
         self.answer: ChatAnswer | None = None
         """The neutral answer, of a part of a pipeline."""
         self.losses: tuple[str, ...] = ()
+        self.pieces = 0
+        """Tokens that it is taken for where it tells no usage."""
         self.served = ""
         self.stop = ""
         self.usage: Usage | None = None
@@ -311,6 +313,9 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
                 raise Fault("bad_upstream", "The answer is not JSON.", reason="protocol", side=UPSTREAM,
                             retry=IF_IDEMPOTENT)  # fmt: skip
             whole.usage = dialect.usage_of_answer(body, voice)
+            told = whole.usage
+            if call.surface.kind in CHAT_KINDS and (told is None or not told.output):  # an error, half an object, a lie
+                whole.pieces = pieces_of(dialect.read_answer(body, voice, reached.aliases))
         if call.surface.kind in WORDS:
             whole.body = with_tags(call, candidate, body)
         if whole.usage is None:
@@ -323,6 +328,8 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
         answer = msgspec.structs.replace(answer, model=call.asked)
     if isinstance(answer, ChatAnswer) and answer.choices:
         whole.stop = answer.choices[0].stop
+        if whole.usage is None or not whole.usage.output:
+            whole.pieces = pieces_of(answer)
     whole.answer = answer
     if call.composed and not call.request.stream and not call.stream and call.plan is not None and not call.body:
         return whole  # a part of a pipeline: nobody else hears it
@@ -333,6 +340,18 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
     whole.body = written.body
     whole.losses = written.losses
     return whole
+
+
+def pieces_of(answer: ChatAnswer) -> int:
+    """About as many tokens as *answer* has, where nobody has told."""
+    size = 0
+    for choice in answer.choices:
+        for part in choice.parts:
+            if isinstance(part, Text | Refusal | Thought):
+                size += len(part.text)
+            elif isinstance(part, ToolCall):
+                size += len(part.name) + len(part.arguments)
+    return -(-size // CHARACTERS_A_PIECE)
 
 
 def as_events(call: ModelCall, answer: ChatAnswer) -> tuple[bytes, bytes]:

@@ -1,18 +1,32 @@
-"""Seals between two turns of one client (LLM 5.6): kept when an answer goes out in another vendor's words, put back when
-the client's next turn brings the calls without them. Each worker keeps its own; nothing is written down.
+"""Seals between two turns of one client (LLM 5.6): kept when an answer goes out in other words than its vendor's, put
+back when the client's next turn brings the calls without them. Each worker keeps its own; nothing is written down.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from tidegate.exchange.chat import ChatAnswer, ChatDelta, ChatRequest, Choice, Open, Piece, Sign, Stopped, ToolCall
+from tidegate.exchange.chat import (
+    ChatAnswer,
+    ChatDelta,
+    ChatRequest,
+    Choice,
+    Open,
+    Piece,
+    SealedThought,
+    Sign,
+    Stopped,
+    Text,
+    Thought,
+    ToolCall,
+)
 from tidegate.rules.chat_assembly import Assembler
 from tidegate.rules.seal_vault import ONE, SealVault
-from tidegate.rules.sealed_turns import seals_of, with_seals
+from tidegate.rules.sealed_turns import ENTRY, seals_of, with_seals
 
 SILENT: Final = frozenset({"text", "refusal", "audio", "image", "opaque"})
 """Parts of which only the place counts."""
+NOTHING: Final = Text(text="")
 
 
 def keep(vault: SealVault, tenant: str, choices: tuple[Choice, ...], now: float) -> None:
@@ -57,10 +71,16 @@ class SealTap:
                 return
             self.held += len(delta.text)
         elif isinstance(delta, Open):
-            self.held += 256
-            if delta.kind not in SILENT:
+            head = delta.head
+            self.held += ENTRY
+            if delta.kind in SILENT:
+                delta = Open(delta.choice, delta.part, "text", NOTHING)
+            else:
                 self.kinds[delta.choice, delta.part] = delta.kind
-            if delta.kind == "sealed_thought" or (isinstance(delta.head, ToolCall) and delta.head.signature):
+            if isinstance(head, SealedThought):
+                self.held += len(head.data)
+                self.sealed = True
+            elif isinstance(head, (Thought, ToolCall)) and head.signature:
                 self.sealed = True
         elif isinstance(delta, Sign):
             self.held += len(delta.signature)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tidegate.exchange.chat import Usage
 from tidegate.rules.cooldown import Cooldowns
 from tidegate.rules.hedging import Hedging
+from tidegate.rules.seal_vault import SealVault
 
 WEIGHT: Final = 0.2
 """Of the latest call in the moving averages."""
@@ -56,6 +57,8 @@ class ModelStates:
         """Provider → its calls, where it has several credentials: they take turns."""
         self.skews: dict[str, float] = {}
         """Upstream → seconds that its clock is ahead of ours, where signatures were refused because of that."""
+        self.seals = SealVault()
+        """Sealed thoughts of answers whose clients may drop them."""
 
     def of(self, key: str) -> Figures:
         """The figures of the target *key*."""

@@ -9,6 +9,7 @@ from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.calls import Reached
 from tidegate.engine.models.frames import decoder_of
 from tidegate.engine.models.relaying import Outlet, Stream, failed_of, fault_of, is_content
+from tidegate.engine.models.seals import SealTap
 from tidegate.exchange.chat import END, ChatDelta, End, Failed, Piece, Start, Stopped, Used
 from tidegate.exchange.fault import Fault
 from tidegate.ports.dialect import Dialect, EventWriter, Framing
@@ -31,8 +32,12 @@ class TranslatedStream(Stream):
         self.writer: EventWriter = new_writer(call)
         self.echo = call.asked if call.plan is not None and call.plan.echo == "asked" else ""
         self.characters = 0
+<<<<<<< src/tidegate/engine/models/translating.py
+        self.seals = SealTap()
+=======
         self.told = 0
         """Pieces so far: nobody sends a piece that is less than a token."""
+>>>>>>> /tmp/land.mine
 
     def read(self, chunk: bytes) -> bytes:
         out: list[bytes] = []
@@ -49,6 +54,7 @@ class TranslatedStream(Stream):
 
     def _take(self, deltas: list[ChatDelta], out: list[bytes]) -> None:
         for delta in deltas:
+            self.seals.take(delta)
             if isinstance(delta, Piece):
                 self.content = True
                 self.characters += len(delta.text)
@@ -71,6 +77,7 @@ class TranslatedStream(Stream):
             elif isinstance(delta, Stopped):
                 self.stop_word = delta.stop
                 self.content = True
+                self.seals.keep(self.runtime.models.seals, self.call.caller.tenant, self.runtime.clock())
             elif is_content(delta):
                 self.content = True
             out.append(self.writer.write(delta))

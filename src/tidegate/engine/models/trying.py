@@ -26,6 +26,7 @@ from tidegate.engine.models.choosing import (
 )
 from tidegate.engine.models.frames import framing_of_answer
 from tidegate.engine.models.relaying import BytesStream, Outlet, PassedStream, Stream
+from tidegate.engine.models.seals import keep_answer
 from tidegate.engine.models.signing import TOKENS, credential_key, credential_model_key, pick_credential
 from tidegate.engine.models.standing import ModelStates
 from tidegate.engine.models.translating import CHARACTERS_A_PIECE, TranslatedStream
@@ -322,6 +323,7 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
             whole.usage = usage_of(call.surface.kind, call.members, body, whole.content_type)
         return whole
     answer: Any = dialect.read_answer(body, voice, reached.aliases)
+    keep_answer(call.runtime.models.seals, call.caller.tenant, answer, call.runtime.clock())
     whole.usage = answer.usage
     whole.served = answer.model
     if call.plan is not None and call.plan.echo == "asked":

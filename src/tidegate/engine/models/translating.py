@@ -32,12 +32,9 @@ class TranslatedStream(Stream):
         self.writer: EventWriter = new_writer(call)
         self.echo = call.asked if call.plan is not None and call.plan.echo == "asked" else ""
         self.characters = 0
-<<<<<<< src/tidegate/engine/models/translating.py
         self.seals = SealTap()
-=======
         self.told = 0
         """Pieces so far: nobody sends a piece that is less than a token."""
->>>>>>> /tmp/land.mine
 
     def read(self, chunk: bytes) -> bytes:
         out: list[bytes] = []

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tidegate.assembly.facts import REMEMBERED, Clause, Fact, Facts, FactTable, matches
-from tidegate.ports.models import CatalogueRow, PriceTier
+from tidegate.ports.models import CatalogueRow, PriceRow, PriceTier
 
 MINI = Fact(
     "mini",
@@ -58,6 +58,14 @@ def test_what_is_not_known_has_no_price() -> None:
     assert facts.of("openai", "other") == (None, CatalogueRow())
     assert facts.of("nobody", "mini") == (None, CatalogueRow())
     assert facts.of("openai", "mini-2" + "0" * 300) == (None, CatalogueRow())
+
+
+def test_the_price_of_a_whole_provider_goes_before_the_table_and_holds_for_what_it_does_not_know() -> None:
+    facts = Facts(TABLE)
+    facts.own["openai"] = free = PriceRow("config/openai", {}, free=True)
+    price, catalogue = facts.of("openai", "mini")
+    assert price is free and catalogue == Facts(TABLE).of("openai", "mini")[1]
+    assert facts.of("openai", "nobody's") == (free, CatalogueRow())
 
 
 def test_the_models_of_a_provider_are_known_by_name() -> None:

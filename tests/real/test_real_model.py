@@ -44,7 +44,7 @@ models:
 consumers:
   - {{name: tester, keys: [{key}], budget: {{usd: 1, per: day}}}}
 routes:
-  - {{name: models, match: {{path: /v1}}, filters: [{{use: api_key}}], llm: {{}}}}
+  - {{name: models, match: {{path: /v1}}, filters: [{{use: api_key}}], llm: {{direct: true}}}}
   - {{name: gemini, match: {{path: /v1beta}}, filters: [{{use: api_key}}], llm: {{}}}}
   - {{name: cohere, match: {{path: /v2}}, filters: [{{use: api_key}}], llm: {{}}}}
   - {{name: ollama, match: {{path: /api}}, filters: [{{use: api_key}}], llm: {{}}}}
@@ -259,6 +259,15 @@ def test_responses_as_a_stream(client: Client, name: str) -> None:
     booked_alike(client, told, usage["input_tokens"], usage["output_tokens"])
 
 
+def test_a_model_may_be_asked_for_by_its_provider_at_that_providers_price(client: Client) -> None:
+    body = {"max_tokens": 4, "messages": QUESTION}
+    told = client.call("/v1/chat/completions", body | {"model": f"local/{NAME}"})
+    usage = told.json["usage"]
+    costs_nothing(told, usage["prompt_tokens"], usage["completion_tokens"])
+    told = client.call("/v1/chat/completions", body | {"model": f"priced/{NAME}"})
+    assert told.status == 200 and float(told.head["x-tidegate-cost"]) > 0
+
+
 def test_completions(client: Client) -> None:
     told = client.call("/v1/completions", {"model": "small", "max_tokens": 8, "prompt": "Once upon a time"})
     answer = told.json
@@ -418,7 +427,7 @@ def test_a_price_is_charged_to_the_last_nano_dollar_and_told_everywhere(client: 
     def reported() -> bool:
         status, usage = client.gateway.get("/api/v1/usage?by=provider,model")
         assert status == 200
-        found = [each for each in usage["items"] if each["provider"] == "priced"]
+        found = [each for each in usage["items"] if (each["provider"], each["model"]) == ("priced", "paid")]
         return [(each["requests"], each["cost_usd"]) for each in found] == [(2, dollars(spent))]
 
     until(reported, 10)

@@ -67,10 +67,11 @@ def matches(clause: Clause, name: str) -> bool:
 
 
 class Facts:
-    """``ports/models.FactsOf``. Mutable state: ``_found``, what has been asked already; all of it is forgotten when it
-    is full."""
+    """``ports/models.FactsOf``. ``own``: the price that the config gives a whole provider, which goes before the table.
+    Mutable state: ``_found``, what has been asked already; all of it is forgotten when it is full."""
 
     def __init__(self, table: FactTable) -> None:
+        self.own: dict[str, PriceRow] = {}
         self._table = table
         self._found: dict[tuple[str, str], tuple[PriceRow | None, CatalogueRow]] = {}
 
@@ -82,7 +83,8 @@ class Facts:
         if found is None:
             if len(self._found) >= REMEMBERED:
                 self._found.clear()
-            found = self._found[key] = self._look(provider, model)
+            price, row = self._look(provider, model)
+            found = self._found[key] = (self.own.get(provider, price), row)
         return found
 
     def names(self, provider: str) -> tuple[str, ...]:

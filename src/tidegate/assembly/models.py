@@ -123,6 +123,8 @@ class ModelWork:
         found = providers.credentials(item, preset, self._environment, self._folder)
         policies = _shared(self._limits, f"provider/{item.name}", item.limits)
         self._items[item.name] = (item, preset)
+        if item.price is not None:
+            self.facts.own[item.name] = price_row(item.price, f"config/{item.name}")
         self.providers[item.name] = ProviderPlan(
             name=item.name,
             preset=item.use,

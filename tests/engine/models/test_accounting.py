@@ -33,7 +33,7 @@ from model_house import (
 
 from tidegate.exchange.fault import Fault
 from tidegate.ports.books import BudgetLevel
-from tidegate.ports.models import PriceRow
+from tidegate.ports.models import DoorPlan, PriceRow
 
 LEVEL = BudgetLevel("default/consumer/bob/month", 10**9)
 BUDGET = models(model("fast", target(provider(1))), callers=caller(budgets=(LEVEL,)))
@@ -216,3 +216,39 @@ def test_a_refusal_of_somebody_we_do_not_know_is_not() -> None:
         assert books.released == []
 
     scene(play, ONE)
+
+
+PAINTED = PriceRow("painted", {"input": 5 * 10**9, "image_out": 40 * 10**9})
+
+
+def test_pictures_are_billed_as_told_though_little_text_asked_for_them() -> None:
+    doors = {"images": DoorPlan("images", None, "provider:p1", "/v1/images/generations")}
+    plan = models(model("fast", target(provider(1, doors=doors), price=PAINTED)), callers=caller(budgets=(LEVEL,)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({"model": "fast", "prompt": "x", "n": 2}, "/v1/images/generations"))
+        await settle()
+        assert books.reservations[0].amount >= 2 * 8192 * 40_000
+        usage = {"input_tokens": 10, "output_tokens": 12_000, "total_tokens": 12_010}
+        house.upstreams[0].says(whole(200, {"data": [{}, {}], "usage": usage}))
+        assert books.records[0].cost == 10 * 5000 + 12_000 * 40_000
+        assert books.records[0].flags == ()
+
+    scene(play, plan, who="bob")
+
+
+@pytest.mark.parametrize(
+    ("members", "least"),
+    [({"max_tokens": -(10**12)}, 4096), ({"max_tokens": 10, "n": -50}, 10), ({"max_tokens": 10, "n": 7}, 70)],
+)
+def test_no_bound_of_a_client_makes_its_worst_case_smaller_than_it_is(members: dict[str, int], least: int) -> None:
+    plan = models(model("fast", target(provider(1), price=PriceRow("o", {"output": 10**6}))),
+                  callers=caller(budgets=(LEVEL,)))  # fmt: skip
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({**chat(), **members}))
+        await settle()
+        assert books.reservations[0].amount == least
+        house.upstreams[0].says(whole(200, completion()))
+
+    scene(play, plan, who="bob")

@@ -5,7 +5,8 @@ Whatever happens to a call, its account is closed once: settled with what was us
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -18,8 +19,10 @@ from tidegate.exchange.fault import Fault
 from tidegate.exchange.ledger import CostPart, LedgerRecord
 from tidegate.ports.authority import Policy, Verdict
 from tidegate.ports.books import BudgetLevel, Refused, Reservation
+from tidegate.rules.call_bounds import WINDOW, made, reads_unseen
 from tidegate.rules.limit_fields import Seen, limit_fields
 from tidegate.rules.pricing import cost_of, reserve_of
+from tidegate.rules.token_count import count_request
 from tidegate.rules.ulid import ulid
 
 PICTURE: Final = 16_384
@@ -30,6 +33,9 @@ OUTPUT: Final = 4096
 
 MOST_TOKENS: Final = 1 << 24
 """Tokens that no call has: usage above is not believed."""
+
+COUNT_MARGIN: Final = 15
+"""Percent, and tokens, that are added to a count: 95 of 100 estimates are closer than that."""
 
 MARK_BYTES: Final = 4096
 MARK_SECONDS: Final = 2.0
@@ -105,18 +111,34 @@ class Account:
         books = call.runtime.tools.books
         if books is None:
             return
-        amount = 0
-        if self.levels and candidates:
-            amount = max([worst_case(call, candidate) for candidate in candidates])
-            if call.llm.bill == "all" and call.plan is not None and call.plan.hedge_after >= 0.0:
-                amount *= 2
-        left = call.deadline - call.runtime.clock()
-        answer = books.reserve(self.id, self.levels, amount, call.name, call.runtime.wall() + left)
-        if not isinstance(answer, Refused) and not hasattr(answer, "amount"):  # compiled coroutines have no type
-            answer = await answer
+        answer = await self._reserve(self._worst(candidates, 0))
+        if isinstance(answer, Refused) and self.levels and candidates and call.surface.kind in CHAT_KINDS:
+            counted = counted_input(call, candidates)
+            if counted < len(call.body):
+                answer = await self._reserve(self._worst(candidates, counted))
         if isinstance(answer, Refused):
             raise over_budget(answer)
-        self.reservation = answer  # type: ignore[assignment]
+        self.reservation = answer
+
+    def _worst(self, candidates: list[Candidate], counted: int) -> int:
+        """n$ of the dearest of *candidates*; *counted*: tokens of input, 0 where every byte is taken for one."""
+        call = self.call
+        if not self.levels or not candidates:
+            return 0
+        amount = max([worst_case(call, candidate, counted) for candidate in candidates])
+        hedges = call.plan is not None and call.plan.hedge_after >= 0.0
+        return amount * 2 if hedges and call.llm.bill == "all" else amount
+
+    async def _reserve(self, amount: int) -> Any:
+        """A reservation or why there is none."""
+        call = self.call
+        books = call.runtime.tools.books
+        assert books is not None
+        left = call.deadline - call.runtime.clock()
+        answer: Any = books.reserve(self.id, self.levels, amount, call.name, call.runtime.wall() + left)
+        if not isinstance(answer, Refused) and not hasattr(answer, "amount"):  # compiled coroutines have no type
+            answer = await answer
+        return answer
 
     # -- meanwhile -------------------------------------------------------------------------------------------------
 
@@ -265,12 +287,16 @@ class Account:
             usage = Usage()  # what was counted was not read by a model
         if usage is None:
             usage = self._estimate()
+            if call.surface.kind in CHAT_KINDS and call.members.get("background") is True:
+                usage = replace(usage, output=most_output(call, candidate))  # nobody here hears what it comes to
             record.flags += ("estimated",)
         elif self.pieces > usage.output and (record.end != "complete" or not usage.output):
             usage = replace(usage, output=self.pieces)  # vendors tell what they wrote at their end, if they do
             record.flags += ("estimated",)
         cost = cost_of(usage, candidate.price)  # type: ignore[arg-type]
-        if usage.input + usage.output > MOST_TOKENS or (record.reserved and cost.nusd > 2 * record.reserved):
+        # What other surfaces set aside is a guess and no worst case: nothing there speaks against what was told.
+        above = call.surface.kind in CHAT_KINDS and record.reserved and cost.nusd > 2 * record.reserved
+        if usage.input + usage.output > MOST_TOKENS or above:
             usage = self._estimate()
             cost = cost_of(usage, candidate.price)  # type: ignore[arg-type]
             record.flags += ("usage_suspect",)
@@ -385,27 +411,50 @@ async def let_go(asked: Coroutine[Any, Any, Verdict]) -> None:
         pass
 
 
-def worst_case(call: ModelCall, candidate: Candidate) -> int:
-    """The most n$ that *candidate* may cost: every byte of text a token, media as stated."""
+def counted_input(call: ModelCall, candidates: list[Candidate]) -> int:
+    """Tokens of the call's input by our own count, with a margin for what vendors count otherwise (LLM 10, 11)."""
+    count = call.runtime.tools.count_tokens
+    tokenizers = {candidate.catalogue.tokenizer for candidate in candidates}
+    largest = max([count_request(call.request, partial(_count, count, name)) for name in tokenizers])
+    return largest + largest * COUNT_MARGIN // 100 + COUNT_MARGIN
+
+
+def _count(count: Callable[[str, str], int], tokenizer: str, text: str) -> int:
+    return count(text, tokenizer)
+
+
+def worst_case(call: ModelCall, candidate: Candidate, counted: int = 0) -> int:
+    """The most n$ that *candidate* may cost: every byte of text a token, media as stated; or *counted* tokens."""
+    price: Any = candidate.price
     if call.surface.kind not in CHAT_KINDS:
-        return reserve_of(candidate.price, len(call.body), 0)  # type: ignore[arg-type]
+        size = len(call.body) or content_length(call)
+        tokens, other = made(call.surface.kind, call.members, size)
+        return reserve_of(price, size, tokens, other=other)
     needs = call.needs
     read = len(call.body)
     if call.composed or needs.media:
         told = needs.text * 4 + needs.media * PICTURE
         read = told if call.composed else min(read, told)
-    plan = call.plan
-    written = needs.output or (plan.default_output if plan is not None else 0) or candidate.catalogue.max_output
+    if reads_unseen(call.members):
+        read += candidate.catalogue.window or WINDOW
     dialect = candidate.door.dialect
     writes = dialect is not None and dialect.name in CACHE_WRITERS
     return reserve_of(
-        candidate.price,  # type: ignore[arg-type]
-        read,
-        written or OUTPUT,
-        max(1, needs.choices),
-        cache_writes=writes,
-        media=needs.media > 0,
+        price, read, most_output(call, candidate), needs.answers, cache_writes=writes, media=needs.media > 0
     )
+
+
+def most_output(call: ModelCall, candidate: Candidate) -> int:
+    """Tokens of one answer at most, as far as anybody names a bound."""
+    plan = call.plan
+    named = call.needs.output or (plan.default_output if plan is not None else 0)
+    return named or candidate.catalogue.max_output or OUTPUT
+
+
+def content_length(call: ModelCall) -> int:
+    """Bytes of a body that streams through, 0 where nobody says."""
+    told = call.x.head.index.get("content-length", "")
+    return int(told) if told.isdecimal() and len(told) < 16 else 0
 
 
 def over_budget(refused: Refused) -> Fault:

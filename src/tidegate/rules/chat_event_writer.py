@@ -230,7 +230,7 @@ class ChatEventWriter:
             return b""
         growing.signature = delta.signature
         head = growing.head
-        if isinstance(head, ToolCall) and not self._legacy:
+        if isinstance(head, ToolCall) and not self._legacy and head.signature != delta.signature:
             call = {"index": growing.call, "extra_content": call_seal(delta.signature, head.origin)}
             return self._chunk(delta.choice, encode({"tool_calls": [call]}))
         return b""

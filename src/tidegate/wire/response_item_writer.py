@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from tidegate.exchange.chat import (
     Audio,
     Citation,
@@ -202,6 +204,9 @@ class ItemWriter:
                     self.losses.append(where + ".thinking")
                     continue
                 end_message()
+                if isinstance(part, Thought) and part.signature:  # this vendor seals, it does not sign
+                    self.losses.append(where + ".thinking.signature")
+                    part = replace(part, signature=b"")
                 thoughts.append(part)
             elif isinstance(part, ToolCall):
                 end_message()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from conversation import House, Side, settle
 from model_house import (
     CHAT,
@@ -12,6 +14,7 @@ from model_house import (
     ask,
     asked_of,
     body_of,
+    caller,
     chat,
     completion,
     model,
@@ -23,6 +26,7 @@ from model_house import (
 )
 
 from tidegate.assembly.facts import Facts, FactTable
+from tidegate.ports.books import BudgetLevel
 from tidegate.ports.models import DoorPlan
 from tidegate.rules.owner_ids import tag_of
 
@@ -139,3 +143,49 @@ def test_a_raw_door_passes_everything_with_the_providers_key() -> None:
         assert client.hears().startswith(b"HTTP/1.1 403 ")
 
     scene(play, models(model("fast", target(P1)), facts=Facts(FactTable())), raw="p1")
+
+
+LEVEL = BudgetLevel("default/consumer/bob/month", 10**9)
+
+
+@pytest.mark.parametrize(
+    ("rights", "path", "body", "answer"),
+    [
+        ({"budgets": (LEVEL,)}, "/v1/any", {"input": "x"}, b"HTTP/1.1 403 "),
+        ({"budgets": (LEVEL,)}, "/v1/any", {"model": ["x"]}, b"HTTP/1.1 403 "),
+        ({"budgets": (LEVEL,)}, "/v1beta/models/gem:generateContent", {}, b"HTTP/1.1 403 "),
+        ({"models": (("cheap",),)}, "/v1/any", {"model": "dear"}, b"HTTP/1.1 403 "),
+        ({"models": (("cheap",),)}, "/v1/any", {"input": "x"}, b"HTTP/1.1 403 "),
+        ({"tenant_models": ("cheap",)}, "/v1/any", {"model": "dear"}, b"HTTP/1.1 404 "),
+        ({"surfaces": frozenset({"chat"})}, "/v1/any", {"input": "x"}, b"HTTP/1.1 403 "),
+    ],
+)
+def test_a_raw_door_is_no_way_around_budgets_and_access(
+    rights: dict[str, Any], path: str, body: dict[str, Any], answer: bytes
+) -> None:
+    plan = models(model("fast", target(P1)), facts=Facts(FactTable()), callers=caller(**rights))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(body, path, content_type="application/json"))
+        await settle()
+        assert client.hears().startswith(answer) and house.connected == []
+        client.says(ask(body, path, content_type="text/plain"))  # bodies that nobody reads are no way around either
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 403 ") and house.connected == []
+
+    scene(play, plan, who="bob", raw="p1")
+
+
+def test_a_batch_that_nobody_can_book_is_not_for_a_caller_with_a_budget() -> None:
+    plan = models(model("fast", target(P1)), callers=caller(budgets=(LEVEL,)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({"input_file_id": "file-1", "model": "fast"}, "/v1/batches"))
+        await settle()
+        assert b"price_unknown" in client.hears() and house.connected == []
+        client.says(request("GET", "/v1/batches"))
+        await settle()
+        assert house.connected == ["10.0.0.1:80"]
+        client.leaves()
+
+    scene(play, plan, who="bob")

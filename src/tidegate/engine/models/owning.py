@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tidegate.engine.models.asking import ModelCall, read_json
+from tidegate.engine.models.asking import MODEL_NAME, ModelCall, read_json
 from tidegate.engine.models.choosing import FREE, Candidate
 from tidegate.engine.request_body import RequestBody
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.ports.dialect import Voice
 from tidegate.ports.models import CatalogueRow, DoorPlan, ModelPlan, ModelTargetPlan, PriceRow, ProviderPlan
 from tidegate.rules.canonical import query_value
-from tidegate.rules.model_access import within
+from tidegate.rules.model_access import allowed, matches, within
 from tidegate.rules.owner_ids import owner_of, owners_in, tag_of, untagged, untagged_path
+from tidegate.rules.surfaces import surface_of
 
 OWNED = frozenset({"files", "uploads", "batches", "stored"})
+
+READING = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 OURS = frozenset({"provider", "key"})
 """Parameters of a query that are for us."""
@@ -48,8 +51,9 @@ async def prepare(call: ModelCall, body: RequestBody | None) -> Candidate:
     path = untagged_path(surface.path)
     if surface.kind == "raw":
         path = call.x.path[len(call.route.prefix.rstrip("/")) :]
-    model = call.members.get("model")
-    call.asked = model if isinstance(model, str) else ""
+    call.asked = named_model(call, path)
+    if spends(call):
+        refuse_unbooked(call)
     price: PriceRow = FREE
     row = CatalogueRow()
     if surface.kind == "raw" and call.asked:
@@ -64,6 +68,47 @@ async def prepare(call: ModelCall, body: RequestBody | None) -> Candidate:
     return Candidate(target, replace(door, path=door.path + path, stream_path=""), call.asked, True,
                      Voice(vendor=provider.vendor, model=call.asked), price, row,
                      states.of(f"{provider.name}/{surface.kind}"))  # fmt: skip
+
+
+def named_model(call: ModelCall, path: str) -> str:
+    """The model that a raw call names in its body or its *path*, "" when it names none."""
+    if call.surface.kind != "raw":
+        return ""
+    model = call.members.get("model")
+    if model is None and call.x.method == "POST":
+        try:
+            model = surface_of("POST", path, {}).model
+        except Fault:
+            model = ""
+    return model[:MODEL_NAME] if isinstance(model, str) and model.isprintable() else ""
+
+
+def spends(call: ModelCall) -> bool:
+    """Does the provider bill the call? Of objects only batches cost: their lines are calls of models."""
+    surface = call.surface
+    if surface.kind == "raw":
+        return call.x.method not in READING
+    return surface.kind == "batches" and call.x.method == "POST" and surface.path == ""
+
+
+def refuse_unbooked(call: ModelCall) -> None:
+    """What cannot be booked or checked is not for callers with budgets or lists of models: a price that is not known
+    is a refusal (rule 7). A file of lines names models that nobody here reads."""
+    caller = call.caller
+    name = call.asked
+    if name:
+        if caller.tenant_models is not None and not any(matches(pattern, name) for pattern in caller.tenant_models):
+            raise Fault("model_not_found", f"The model {name[:64]!r} does not exist.", side=CLIENT)
+        if not allowed(caller.models, name):
+            raise Fault("forbidden", "This key may not use the model.", reason="model_denied", side=CLIENT)
+    elif caller.budgets:
+        raise Fault("price_unknown", "What this call will cost is not known: this key has a budget.",
+                    reason="price_unknown", side=CLIENT)  # fmt: skip
+    elif caller.models or caller.tenant_models is not None:
+        raise Fault("forbidden", "This key may use some models only, and the call names none.", reason="model_denied",
+                    side=CLIENT)  # fmt: skip
+    if caller.surfaces is not None and call.surface.kind not in caller.surfaces:
+        raise Fault("forbidden", "This key may not use this kind of call.", reason="surface_denied", side=CLIENT)
 
 
 def owner_for(call: ModelCall, owner: str) -> tuple[ProviderPlan, DoorPlan]:

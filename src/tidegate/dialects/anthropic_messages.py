@@ -42,6 +42,7 @@ from tidegate.rules.content_block_request import read_request
 from tidegate.rules.content_block_usage import read_usage, usage_object
 from tidegate.rules.content_blocks import NAME, BlockWriter, bag, read_content, take_string
 from tidegate.rules.losses import state_wishes
+from tidegate.rules.sealed_turns import lacks_seals
 from tidegate.rules.thinking_budget import budget_of, effort_of, fit_budget
 from tidegate.rules.tool_names import name_aliases
 from tidegate.rules.turns import alternating, leading_system
@@ -445,6 +446,9 @@ class _RequestWriter:
             return
         own = thinking.extra is not None and thinking.extra.dialect == NAME
         blocks = self._blocks
+        if not own and thinking.mode != "off" and lacks_seals(self._request, self._voice.vendor):
+            blocks.lose("thinking.signature")  # the vendor refuses to think on without its own thoughts
+            thinking = Thinking("off")
         said: dict[str, object] = {}
         effort = thinking.effort
         if effort == "minimal":

@@ -34,6 +34,7 @@ from tidegate.rules.converse_events import ConverseEventReader, ConverseEventWri
 from tidegate.rules.converse_request import USER, read_converse_request
 from tidegate.rules.converse_usage import STOP_WORDS, read_stop, read_tier, read_usage, tier_object, usage_object
 from tidegate.rules.losses import Losses
+from tidegate.rules.sealed_turns import lacks_seals
 from tidegate.rules.thinking_budget import budget_of, effort_of, fit_budget
 from tidegate.rules.tool_names import name_aliases
 from tidegate.rules.turns import alternating, leading_system
@@ -430,6 +431,9 @@ class _RequestWriter:
             return
         own = thinking.extra is not None and thinking.extra.dialect == NAME
         losses = self._losses
+        if not own and thinking.mode != "off" and lacks_seals(self._request, self._voice.vendor):
+            losses.lose("thinking.signature")  # the vendor refuses to think on without its own thoughts
+            thinking = Thinking("off")
         said: dict[str, object] = {}
         effort = thinking.effort
         if own:

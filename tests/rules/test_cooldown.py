@@ -77,3 +77,11 @@ def test_keys_are_bounded() -> None:
         c.failed(str(number), 0.0, delay=100.0, longest=8.0, at_once=True)
     assert len(c.keys) <= KEYS
     assert c.explain(0.0) == {str(n): 100.0 for n in range(KEYS, KEYS + 10)}
+
+
+def test_one_that_has_no_room_rests_without_having_failed() -> None:
+    cooldowns = Cooldowns()
+    cooldowns.slow("a", 10.0, 5.0)
+    assert cooldowns.ready_in("a", 12.0) == 3.0
+    assert cooldowns.ready_in("a", 15.0) == 0.0
+    assert cooldowns.failed("a", 16.0, delay=0.0, longest=30.0, at_once=True) == 1.0

@@ -80,6 +80,15 @@ class Cooldowns:
             cooling.outcomes.append(True)
             cooling.failed_at.clear()
 
+    def slow(self, key: str, now: float, seconds: float) -> None:
+        """It answered, but said that it has no room for *seconds* to come: no failure, and its steps do not grow."""
+        cooling = self.keys.get(key)
+        if cooling is None:
+            if len(self.keys) >= KEYS:
+                self._forget(now)
+            cooling = self.keys[key] = Cooling()
+        cooling.until = max(cooling.until, now + seconds)
+
     def failed(self, key: str, now: float, *, delay: float, longest: float, at_once: bool) -> float:
         """It failed: seconds it rests, 0.0 for not yet. *delay*: what the vendor asked for, 0.0 for nothing; *longest*:
         the bound of our own steps; *at_once*: the first failure counts (all but a target's)."""

@@ -252,3 +252,20 @@ def test_no_bound_of_a_client_makes_its_worst_case_smaller_than_it_is(members: d
         house.upstreams[0].says(whole(200, completion()))
 
     scene(play, plan, who="bob")
+
+
+@pytest.mark.parametrize(("limit", "status"), [(9_000_000, 200), (8_000_000, 429)])
+def test_a_call_that_does_not_fit_by_its_bytes_may_fit_by_its_count(limit: int, status: int) -> None:
+    """8,000 output tokens' worth is the answer; 600 bytes are 600 tokens by bytes and 150 and a margin by count."""
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        body = {**chat(max_tokens=4_200), "messages": [{"role": "user", "content": "word" * 250}]}
+        client.says(ask(body))
+        await settle()
+        if status == 200:
+            house.upstreams[0].says(whole(200, completion()))
+            (kept,) = books.reservations
+            assert 8_400_000 < kept.amount <= 9_000_000 < 8_400_000 + 1_000 * len(json.dumps(body))
+        assert client.hears().startswith(f"HTTP/1.1 {status} ".encode())
+
+    scene(play, BUDGET, who="bob", limit=limit)

@@ -28,7 +28,7 @@ from model_house import (
     whole,
 )
 
-from tidegate.ports.models import CredentialPlan, ModelPlan
+from tidegate.ports.models import CatalogueRow, CredentialPlan, ModelPlan
 
 BAD = {"error": {"message": "no", "type": "server_error"}}
 
@@ -225,3 +225,43 @@ def test_figures_of_a_target_are_kept() -> None:
 
     scene(play, ONE)
     assert CHAT.name == "openai_chat"
+
+
+def test_a_provider_that_says_it_has_no_room_left_is_left_alone_before_it_refuses() -> None:
+    plan = models(model("fast", target(provider(1, quota_fields="openai")), target(provider(2), "other", 1)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        used = []
+        for seconds in (0.0, 5.0, 6.0):
+            house.pass_time(seconds)
+            client.says(ask(chat()))
+            await settle()
+            answering = house.upstreams[-1] if house.upstreams[-1].hears() else house.upstreams[0]
+            answering.says(
+                whole(200, completion(), "x-ratelimit-remaining-requests: 0", "x-ratelimit-reset-requests: 10s")
+            )
+            got = client.hears()
+            used.append(b"x-tidegate-provider: p1" in got)
+        assert used == [True, False, True]
+
+    scene(play, plan)
+
+
+@pytest.mark.parametrize(("on", "asked"), [(frozenset(), ["10.0.0.3:80"]), (frozenset({"length"}), ["10.0.0.2:80"])])
+def test_what_is_too_long_is_asked_of_a_larger_window_unless_the_model_wants_any(
+    on: frozenset[str], asked: list[str]
+) -> None:
+    windows = (100_000, 50_000, 200_000)
+    targets = [target(provider(n + 1), index=n, catalogue=CatalogueRow(window=size)) for n, size in enumerate(windows)]
+    error = {"error": {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}}
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says(whole(400, error))
+        await settle()
+        assert house.connected[1:] == asked
+        house.upstreams[1].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+
+    scene(play, models(model("fast", *targets, on=on)))

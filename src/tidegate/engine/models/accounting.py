@@ -435,6 +435,8 @@ def worst_case(call: ModelCall, candidate: Candidate, counted: int = 0) -> int:
     if call.composed or needs.media:
         told = needs.text * 4 + needs.media * PICTURE
         read = told if call.composed else min(read, told)
+    if counted:
+        read = min(read, counted)
     if reads_unseen(call.members):
         read += candidate.catalogue.window or WINDOW
     dialect = candidate.door.dialect

@@ -39,6 +39,7 @@ from tidegate.rules.chat_assembly import deltas_of
 from tidegate.rules.fallback import ATTEMPTS, CREDENTIAL_OUT, Row, after, row_of
 from tidegate.rules.owner_ids import WORDS, tagged
 from tidegate.rules.plain_usage import usage_of
+from tidegate.rules.quota_fields import rest_after
 from tidegate.rules.repeating import changes_state
 
 ANSWER_SIZE: Final = 32 * 1024 * 1024
@@ -117,7 +118,8 @@ async def first_answer(
             continue
         if order[position] is not candidate:
             tries = plan.retry + 1  # a race was lost by both
-        others = next_awake(order, position, states, ended)
+        wider = candidate.catalogue.window if fault.code == "context_length" and "length" not in plan.on else 0
+        others = next_awake(order, position, states, ended, wider)
         step = after(
             fault, row, tries=tries, retry=plan.retry, attempts=len(call.attempts), others=others >= 0,
             left=call.deadline - ended, pause=PAUSE + PAUSE * runtime.random.random(), once=once,
@@ -162,6 +164,7 @@ async def run(call: ModelCall, account: Account, trial: Trial, outlet: Outlet | 
         call.x.on_end(lambda: leave(candidate, states))
         for key in trial.keys:
             states.cooldowns.succeeded(key)
+        heed_quota(call, trial)
         return
     assert trial.fault is not None
     ended = runtime.clock()
@@ -169,6 +172,18 @@ async def run(call: ModelCall, account: Account, trial: Trial, outlet: Outlet | 
     counts = row_of(trial.fault, plan.on if plan is not None else frozenset()).counts
     rest(call, candidate, trial.keys, counts, trial.fault, ended, trial.credential)
     trial.tell(call, account, ended)
+
+
+def heed_quota(call: ModelCall, trial: Trial) -> None:
+    """A provider that says it has no room left is left alone before it refuses (LLM 9)."""
+    provider = trial.candidate.target.provider
+    if not provider.quota_fields:
+        return
+    runtime = call.runtime
+    seconds = rest_after(provider.quota_fields, trial.answer.reached.head.fields, runtime.wall())
+    if seconds > 0.0:
+        key = credential_model_key(provider, trial.credential, trial.candidate.model)
+        runtime.models.cooldowns.slow(key, runtime.clock(), seconds)
 
 
 def won(call: ModelCall, account: Account, trial: Trial) -> Whole | Stream:
@@ -442,9 +457,13 @@ def rest(
         cooldowns.failed(key, now, delay=delay, longest=longest, at_once=counts != "target")
 
 
-def next_awake(order: list[Candidate], position: int, states: ModelStates, now: float) -> int:
-    """The next target that does not rest, -1 when there is none."""
+def next_awake(order: list[Candidate], position: int, states: ModelStates, now: float, wider: int = 0) -> int:
+    """The next target that does not rest, -1 when there is none. *wider*: what is too long for so many tokens of
+    context is asked of a larger window only, as far as it is known (LLM 5.11)."""
     for number in range(position + 1, len(order)):
+        window = order[number].catalogue.window
+        if wider and 0 < window <= wider:
+            continue
         if rest_of(order[number], states, now)[0] <= 0.0:
             return number
     return -1

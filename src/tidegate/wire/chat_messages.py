@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from tidegate.exchange.chat import (
     Audio,
     Citation,
@@ -25,6 +27,7 @@ from tidegate.exchange.chat import (
 from tidegate.wire.chat_parts import CHAT, as_text, extra_of, read_content, read_part, spelled
 from tidegate.wire.chat_thoughts import read_call_seal, read_detail
 from tidegate.wire.json_object import NULL, WrongShape, integer, is_object, items, members, string
+from tidegate.wire.openai_frames import decode_plain_turn
 
 _ROLES: Final[dict[str, Role]] = {
     "system": "system",
@@ -38,11 +41,17 @@ _ROLES: Final[dict[str, Role]] = {
 TRANSCRIPT: Final = Extra(CHAT, (("transcript", b"true"),))
 """Marks a text that is what an audio answer says."""
 
+_NO_EXTRA: Final = Extra(CHAT)
 _NO_ALIASES: Final[dict[str, str]] = {}
 
 
 def read_message(raw: Raw, path: str) -> Message:
     """A turn as a client sends it. Its ``extra`` is there even when empty: it says whose words ``raw`` is."""
+    try:
+        plain = decode_plain_turn(raw)
+        return Message(role=plain.role, parts=(Text(text=plain.content),), extra=_NO_EXTRA, raw=raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # more than a text, or wrong
     told = members(raw, path)
     word = string(told.pop("role", b""), path + ".role")
     role = _ROLES.get(word)

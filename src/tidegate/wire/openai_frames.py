@@ -5,7 +5,7 @@ What is not named here is skipped by the decoder and never built. This file stay
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -69,6 +69,13 @@ class Chunk(msgspec.Struct):
     usage: msgspec.Raw = NOTHING
     error: msgspec.Raw = NOTHING
     service_tier: str | None = None
+
+
+class PlainTurn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A message of a call that is nothing but a text, as most are."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
 
 
 # -- responses ---------------------------------------------------------------------------------------------------------
@@ -140,6 +147,7 @@ class CountedEvent(msgspec.Struct):
 
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
+decode_plain_turn = msgspec.json.Decoder(PlainTurn).decode
 decode_response_event = msgspec.json.Decoder(ResponseEvent).decode
 decode_counted = msgspec.json.Decoder(Counted).decode
 decode_chat_usage = msgspec.json.Decoder(ChatUsage).decode

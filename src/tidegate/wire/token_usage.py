@@ -2,7 +2,8 @@
 
 What an upstream says is hostile input: counts are bounded and never negative (rule 8). What a vendor counts elsewhere
 is told by *renames*: dotted member -> neutral field; ``"usage"`` as the field says that a whole usage object stands
-there, ``"output+"`` that the count comes on top. Seconds become milliseconds and dollars become nano-dollars by their field.
+there, ``"output+"`` that the count comes on top. Seconds become milliseconds and dollars become nano-dollars by their
+field.
 """
 
 from __future__ import annotations

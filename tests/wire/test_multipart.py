@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.exchange.fault import Fault
-from tidegate.wire.multipart import HELD, FieldFinder, boundary_of
+from tidegate.wire.multipart import HELD, FieldFinder, FieldWatch, boundary_of
 
 HEAD = b'--B\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
 FILE = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
@@ -68,3 +68,35 @@ def test_the_boundary_stands_in_the_content_type(field: str, boundary: bytes) ->
 def test_a_body_without_one_is_no_form(field: str) -> None:
     with pytest.raises(Fault, match="invalid_request"):
         boundary_of(field)
+
+
+TWICE = [
+    HEAD % (b"model", b"dear"),
+    b'--B\r\ncontent-disposition: form-data; filename="x"; NAME = model\r\n\r\ndear\r\n',
+    b'--B\ncontent-disposition: form-data;\n name="mo\\del"\n\ndear\n',
+    b"--B \r\nContent-Disposition: form-data; name*=utf-8''mod%65l\r\n\r\ndear\r\n",
+]
+
+
+@pytest.mark.parametrize("second", TWICE)
+def test_a_second_field_of_the_name_is_refused_wherever_it_stands_and_however_it_is_cut(second: bytes) -> None:
+    first = HEAD % (b"model", b"cheap")
+    for form in (first + FILE + b"RIFF\r\n" + second + b"--B--\r\n", second + first + FILE + b"RIFF\r\n--B--\r\n"):
+        for cut in range(len(form)):
+            watch = FieldWatch(b"B", "model")
+            with pytest.raises(Fault, match="twice"):
+                for piece in (form[:cut], form[cut:]):
+                    watch.feed(piece)
+        watch = FieldWatch(b"B", "model")
+        with pytest.raises(Fault, match="twice"):
+            for byte in form:
+                watch.feed(bytes([byte]))
+
+
+def test_what_only_looks_like_a_second_field_passes() -> None:
+    inside = b'model\r\n--Bx\r\ncontent-disposition: form-data; name="model"\r\n\r\n\n\n'
+    form = HEAD % (b"empty", b"") + FORM.replace(b"RIFF", inside) + HEAD % (b"model", b"behind the end")
+    for size in (1, 7, len(form)):
+        watch = FieldWatch(b"B", "model")
+        for at in range(0, len(form), size):
+            watch.feed(form[at : at + size])

@@ -22,6 +22,11 @@ PART_HEAD: Final = 8192
 _BOUNDARY: Final = re.compile(r';\s*boundary\s*=\s*(?:"([^"\\]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE).search
 _NAME: Final = re.compile(rb';\s*name\s*=\s*(?:"((?:[^"\\\r\n]|\\.)*)"|([^\s;"]+))', re.IGNORECASE).search
 
+_NAMES: Final = re.compile(rb';\s*name\s*=\s*(?:"([^"]*)"|([^\s;"]+))', re.IGNORECASE).findall
+_EXTENDED: Final = re.compile(rb";\s*name\*", re.IGNORECASE).search
+"""Another spelling of a name, forbidden in forms (RFC 7578 4.2)."""
+_BLANK: Final = re.compile(rb"\n\r?\n").search
+
 
 def boundary_of(content_type: str) -> bytes:
     """The boundary that a ``Content-Type`` of a form names. ``Fault`` ``invalid_request`` without one."""
@@ -123,6 +128,61 @@ class FieldFinder:
         """All bytes so far with another value in the field's place."""
         assert self.span is not None
         return bytes(self.held[: self.span[0]]) + value.encode() + bytes(self.held[self.span[1] :])
+
+
+class FieldWatch:
+    """Looks on while a form passes, and refuses one that holds the field *name* twice: which of the two counts differs
+    from reader to reader. It reads heads more generously than ``FieldFinder``, as the most generous reader would.
+
+    Mutable state: ``_rest``, bytes that may belong to a delimiter or a head; ``_in_head``; ``_seen``; ``_closed``.
+    """
+
+    __slots__ = ("_closed", "_in_head", "_mark", "_name", "_rest", "_seen")
+
+    def __init__(self, boundary: bytes, name: str) -> None:
+        self._mark = b"\n--" + boundary
+        self._name = name.encode()
+        self._rest = b"\n"
+        self._in_head = False
+        self._seen = False
+        self._closed = False
+
+    def feed(self, data: bytes) -> None:
+        """Raises ``Fault`` ``invalid_request`` at the second field of the name."""
+        if self._closed:
+            return
+        data = self._rest + data
+        mark = self._mark
+        at = 0
+        while True:
+            if not self._in_head:
+                found = data.find(mark, at)
+                if found < 0 or found + len(mark) + 2 > len(data):
+                    self._rest = data[found if found >= 0 else max(at, len(data) - len(mark) + 1) :]
+                    return
+                at = found + len(mark)
+                if data[at : at + 2] == b"--":
+                    self._closed = True
+                    return
+                if data[at] not in b" \t\r\n":
+                    continue
+                self._in_head = True
+            blank = _BLANK(data, at)
+            if blank is None:
+                if len(data) - at > PART_HEAD:
+                    raise _refused("The head of a part of the form is too large.")
+                self._rest = data[at:]
+                return
+            self._look(data[at : blank.start()])
+            at = blank.end() - 1  # the line end of an empty part begins the next delimiter
+            self._in_head = False
+
+    def _look(self, head: bytes) -> None:
+        head = head.replace(b"\\", b"")
+        if _EXTENDED(head) or any((found[0] or found[1]) == self._name for found in _NAMES(head)):
+            if self._seen or _EXTENDED(head):
+                raise _refused(f"The form names {self._name.decode()} twice.")
+            self._seen = True
 
 
 def _refused(detail: str) -> Fault:

@@ -130,3 +130,19 @@ def test_a_model_without_that_door_is_told_so() -> None:
         assert client.hears().startswith(b"HTTP/1.1 400 ")
 
     scene(play, PLAN)
+
+
+def test_a_form_that_names_a_second_model_behind_its_file_never_reaches_its_end() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        second = '\r\n--b\r\ncontent-disposition: form-data; name="model"\r\n\r\ndear'
+        form = FORM + "s" * 100_000 + second + "\r\n--b--\r\n"
+        client.says(post(PATHS["transcriptions"], len(form)) + form[:1000])
+        await settle()
+        assert house.connected == ["10.0.0.1:80"]
+        client.says(form[1000:])
+        await settle()
+        heard = house.upstreams[0].hears()
+        assert b"dear" not in heard and house.upstreams[0].transport.closing
+        assert client.hears().startswith(b"HTTP/1.1 400 ")
+
+    scene(play, PLAN)

@@ -13,7 +13,7 @@ from tidegate.engine.sides import Side
 from tidegate.engine.steps import Wait
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import CHUNKED, Fields
-from tidegate.wire.multipart import FieldFinder, boundary_of
+from tidegate.wire.multipart import FieldFinder, FieldWatch, boundary_of
 
 FORM: Final = "multipart/form-data"
 
@@ -28,7 +28,9 @@ class Form(Side):
     def __init__(self, call: ModelCall, body: RequestBody) -> None:
         self.call = call
         self.body = body
-        self.finder = FieldFinder(boundary_of(call.x.head.index.get("content-type", "")), "model")
+        boundary = boundary_of(call.x.head.index.get("content-type", ""))
+        self.finder = FieldFinder(boundary, "model")
+        self.watch = FieldWatch(boundary, "model")
         self.found = Wait(call.runtime.steps)
         self.named = False
         self.ended = False
@@ -36,6 +38,7 @@ class Form(Side):
         self.out: RequestBody | None = None
 
     def take_request_chunk(self, chunk: bytes) -> None:
+        self.watch.feed(chunk)
         out = self.out
         if out is not None:
             out.feed(chunk)

@@ -25,6 +25,8 @@ CHAT = Surface("chat", "gemini_generate", "gemini-2.5-flash", False, "generateCo
         ("GET", "/v1/responses", {"upgrade": "websocket"}, Surface("socket", "openai_responses", stream=True)),
         ("POST", "/v1/completions", {}, Surface("completions", "openai_completions")),
         ("POST", "/v1/embeddings", {}, Surface("embeddings", "openai_embeddings")),
+        ("POST", "/v2/embed", {}, Surface("embeddings", "cohere_embeddings")),
+        ("POST", "/api/embed", {}, Surface("embeddings", "ollama_embeddings")),
         ("POST", "/v1/images/edits", {}, Surface("images_edits", "openai_chat")),
         ("POST", "/v1/audio/speech", {}, Surface("speech", "openai_chat")),
         ("POST", "/v1/messages", {"authorization": "Bearer x"}, Surface("chat", "anthropic_messages")),

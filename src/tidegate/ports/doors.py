@@ -41,8 +41,10 @@ GEMINI_MORE: Final = {
     "models": Door("", "/v1beta/models"),
 }
 CONVERSE: Final = {"chat": Door("bedrock_converse", "/model/{model}/{action}")}
-COHERE: Final = {"chat": Door("cohere_chat", "/v2/chat")}
-OLLAMA: Final = {"chat": Door("ollama_chat", "/api/chat")}
+COHERE: Final = {"chat": Door("cohere_chat", "/v2/chat"), "embeddings": Door("cohere_embeddings", "/v2/embed")}
+OLLAMA: Final = {"chat": Door("ollama_chat", "/api/chat"), "embeddings": Door("ollama_embeddings", "/api/embed")}
+OLLAMA_MORE: Final = {"predict": OLLAMA["chat"], "embed": OLLAMA["embeddings"]}
+"""Of a vendor whose main dialect is another."""
 
 OPENAI_SHAPED: Final = {
     "c": CHAT, "r": RESPONSES, "e": EMBEDDINGS, "n": RERANK, "i": IMAGES, "s": SPEECH, "m": MODERATIONS, "f": FILES,

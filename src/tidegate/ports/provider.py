@@ -16,10 +16,11 @@ from tidegate.ports.dialect import Effort
 Surface = Literal[
     "chat", "completions", "embeddings", "images", "images_edits", "images_variations", "speech", "transcriptions",
     "translations", "moderations", "rerank", "files", "uploads", "batches", "models", "realtime", "count_tokens",
-    "responses", "messages", "predict",
+    "responses", "messages", "predict", "embed",
 ]  # fmt: skip
 """What a door serves. ``chat`` in the provider's main dialect; ``responses`` and ``messages`` are second chat doors in
-other dialects (a client that speaks one of those is preferred there: bytes pass)."""
+other dialects (a client that speaks one of those is preferred there: bytes pass), ``embed`` a second one beside
+``embeddings``."""
 
 
 class Auth(msgspec.Struct, frozen=True, tag_field="auth"):

@@ -16,7 +16,6 @@ class Cohere(Preset):
         )
     )
     doors = COHERE | {
-        "embeddings": Door("", "/v2/embed"),
         "rerank": Door("", "/v2/rerank"),
         "models": Door("", "/v1/models"),
     }

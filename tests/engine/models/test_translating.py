@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from conversation import House, Side, settle
 from model_house import (
@@ -199,5 +202,64 @@ def test_vectors_are_translated_between_dialects_that_have_them() -> None:
         assert line == "POST /v1beta/models/up-model:embedContent HTTP/1.1"
         house.upstreams[0].says(whole(200, {"embedding": {"values": [0.5]}}))
         assert body_of(client.hears()) == {"embedding": {"values": [0.5]}}
+
+    scene(play, plan)
+
+
+EMBEDDERS = ("openai_embeddings", "gemini_embeddings", "cohere_embeddings", "ollama_embeddings")
+EMBED_PATHS = {
+    "openai_embeddings": "/v1/embeddings", "gemini_embeddings": "/v1beta/models/fast:batchEmbedContents",
+    "cohere_embeddings": "/v2/embed", "ollama_embeddings": "/api/embed",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("upstream", EMBEDDERS)
+@pytest.mark.parametrize("client_name", EMBEDDERS)
+def test_every_client_gets_vectors_of_every_provider(client_name: str, upstream: str) -> None:
+    from tidegate.assembly.models import dialects
+    from tidegate.exchange.embeddings import EmbeddingInput, EmbeddingsAnswer, EmbeddingsRequest, Vector
+
+    spoken: dict[str, Any] = dict(dialects())
+    asker, speaker = spoken[client_name], spoken[upstream]
+    path = EMBED_PATHS[upstream].replace("fast:batchEmbedContents", "{model}:{action}").replace("models/fast", "models")
+    door = DoorPlan("embeddings", speaker, "provider:p1", path)
+    plan = models(model("fast", target(provider(1, doors={"embeddings": door}))), dialects=spoken)
+    asked = EmbeddingsRequest("fast", (EmbeddingInput(text="a"), EmbeddingInput(text="b")), purpose="query")
+    vectors = (Vector(0, b"[0.5]"), Vector(1, b"[0.25]"))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(asker.write_request(asked, Voice(model="fast")).body.decode(), EMBED_PATHS[client_name]))
+        await settle()
+        _, _, heard = asked_of(house.upstreams[0])
+        told = json.dumps(heard)
+        assert '"a"' in told and '"b"' in told and "up-model" in told
+        made = speaker.write_answer(EmbeddingsAnswer("up", "i", vectors, Usage(input=7)), asked, 0)
+        house.upstreams[0].says(whole(200, made.body.decode()))
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 200 "), got
+        assert asker.read_answer(got.partition(b"\r\n\r\n")[2], Voice(), {}).vectors == vectors
+        assert books.records[0].cost == 7_000
+
+    scene(play, plan)
+
+
+def test_a_clients_own_words_for_vectors_find_the_second_door() -> None:
+    from tidegate.assembly.models import dialects
+
+    spoken: dict[str, Any] = dict(dialects())
+    doors = {
+        "embeddings": DoorPlan("embeddings", spoken["openai_embeddings"], "provider:p1", "/v1/embeddings"),
+        "embed": DoorPlan("embed", spoken["ollama_embeddings"], "provider:p1", "/api/embed"),
+    }
+    plan = models(model("fast", target(provider(1, doors=doors))), dialects=spoken)
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        for path in ("/api/embed", "/v1/embeddings"):
+            client.says(ask('{"model":"fast","input":"a", "odd":1}', path))
+            await settle()
+            heard = house.upstreams[0].hears()
+            assert heard.startswith(f"POST {path} ".encode()) and heard.endswith(b'"input":"a", "odd":1}')
+            house.upstreams[0].says(whole(200, {"embeddings": [[1]], "data": [], "prompt_eval_count": 1}))
+            assert client.hears().startswith(b"HTTP/1.1 200 ")
 
     scene(play, plan)

@@ -184,6 +184,9 @@ def door_of(call: ModelCall, target: ModelTargetPlan) -> tuple[DoorPlan | None, 
                 return replace(door, path=door.path + "/compact", stream_path=""), untouched
         return None, False
     found = provider.doors.get(kind)
+    second = provider.doors.get("embed") if kind == "embeddings" else None
+    if second is not None and second.dialect is not None and second.dialect.name == call.dialect.name:
+        found = second
     if found is not None and found.dialect is None and shapes_differ(call, provider):
         found = None
     if found is not None and (found.dialect is None or found.dialect.name == call.dialect.name):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,3 +66,12 @@ def test_an_event_without_end_is_refused_at_a_megabyte() -> None:
     decoder.feed(b"data: " + b"x" * (EVENT_SIZE - 6))
     with pytest.raises(Fault, match="event_too_large"):
         decoder.feed(b"x")
+
+
+def test_a_long_event_in_small_pieces_costs_its_length_and_not_its_square() -> None:
+    decoder = SseDecoder()
+    begun = process_time()
+    for _ in range(20_000):
+        assert decoder.feed(b"data: 45678901\r\n") == []
+    assert process_time() - begun < 1.0  # the whole of it again each time took most of a minute
+    assert len(decoder.feed(b"\r\n\r\n")[0][1]) == 20_000 * 9 - 1

@@ -16,28 +16,28 @@ EVENT_SIZE: Final = 1 << 20
 
 class SseDecoder:
     """Mutable state: ``_buffer``, an event that is not whole yet; ``_searched``, how much of it holds no end of an
-    event; ``_begun``, whether a byte order mark may no longer come."""
+    event; ``_begun``, whether a byte order mark may no longer come; ``_held``, the last byte was a CR."""
 
-    __slots__ = ("_begun", "_buffer", "_searched")
+    __slots__ = ("_begun", "_buffer", "_held", "_searched")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
         self._begun = False
+        self._held = False
 
     def feed(self, data: bytes) -> list[tuple[str, bytes]]:
         """The events that *data* completes, as (name, data); the name is "" where none was given. Raises ``Fault``
         ``bad_upstream`` when one event grows past ``EVENT_SIZE``."""
         buffer = self._buffer
+        if b"\r" in data or self._held:  # only what is new is rewritten: a drip must not cost its square
+            if self._held:
+                data = b"\r" + data
+            self._held = data[-1:] == b"\r"  # its LF may be in the next bytes
+            if self._held:
+                data = data[:-1]
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         buffer += data
-        if b"\r" in buffer:
-            held = buffer[-1:] == b"\r"  # its LF may be in the next bytes
-            if held:
-                del buffer[-1]
-            buffer = self._buffer = bytearray(buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-            self._searched = 0
-        else:
-            held = False
         if not self._begun and len(buffer) >= 3:
             self._begun = True
             if buffer[:3] == b"\xef\xbb\xbf":
@@ -57,14 +57,13 @@ class SseDecoder:
             raise Fault("bad_upstream", "An event of the stream is too large.", reason="event_too_large",
                         side=UPSTREAM, retry=NEVER)  # fmt: skip
         self._searched = max(0, len(buffer) - 1)
-        if held:
-            buffer += b"\r"
         return events
 
     def close(self) -> list[tuple[str, bytes]]:
         """What was begun when the wire ended: the last event of peers that forget its blank line."""
-        event = parse_event(bytes(self._buffer.replace(b"\r", b"\n")))
+        event = parse_event(bytes(self._buffer))
         self._buffer.clear()
+        self._held = False
         return [] if event is None else [event]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,30 @@ def test_the_first_events_of_each_framing() -> None:
     frames = encode_frame("a", b"{}") + encode_frame("b", b"{}")
     assert first_events(frames, "eventstream", 1) == encode_frame("a", b"{}")
     assert first_events(b"[1,2", "array", 1) == b""
+
+
+@pytest.mark.parametrize(
+    ("framing", "wire"),
+    [("sse", SSE * 3), ("ndjson", b'{"a":1}\n{"b":2}\n{"c"'), ("eventstream", FRAME * 3 + FRAME[:5])],
+)
+def test_byte_by_byte_the_same_comes_out(framing: str, wire: bytes) -> None:
+    cutter = Cutter(framing)  # type: ignore[arg-type]
+    out = b"".join([cutter.feed(wire[at : at + 1]) for at in range(len(wire))])
+    assert out == Cutter(framing).feed(wire)  # type: ignore[arg-type]
+    assert out + cutter.close() == wire
+
+
+@pytest.mark.parametrize("framing", ["sse", "ndjson", "eventstream"])
+def test_a_long_event_in_small_pieces_costs_its_length_and_not_its_square(framing: str) -> None:
+    cutter = Cutter(framing)  # type: ignore[arg-type]
+    begun = process_time()
+    cutter.feed((900_000).to_bytes(4, "big"))
+    for _ in range(50_000):
+        assert cutter.feed(b"0123456789abcdef") == b""
+    assert process_time() - begun < 2.0  # joined each time: half a minute
+
+
+def test_many_small_events_are_told_apart_in_one_pass() -> None:
+    begun = process_time()
+    assert len(split_events(b": x\n\n" * 100_000)) == 100_000
+    assert process_time() - begun < 2.0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Protocol
 
 from tidegate.exchange.fault import NEVER, UPSTREAM, Fault
@@ -21,6 +22,8 @@ KINDS: Final[dict[str, Framing]] = {
     "application/ndjson": "ndjson",
     "application/vnd.amazon.eventstream": "eventstream",
 }
+
+_BORDERS: Final = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n").finditer
 
 
 class Decoder(Protocol):
@@ -58,37 +61,62 @@ class Cutter:
     """Lets through what ends with a whole event and keeps the rest: what a client gets never ends inside one, so an
     error event of ours can always follow. Not a byte changes.
 
-    Mutable state: ``rest``, the event that is not whole yet.
+    Mutable state: ``_pieces`` of the event that is not whole yet, together ``_size`` bytes; ``_last``, the last of them,
+    which may belong to an end; ``_wanted``, how many bytes a binary frame needs. They are joined once an end has come:
+    a drip must not cost its square.
     """
 
-    __slots__ = ("framing", "rest")
+    __slots__ = ("_last", "_pieces", "_size", "_wanted", "framing")
 
     def __init__(self, framing: Framing) -> None:
         self.framing = framing
-        self.rest = b""
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._last = b""
+        self._wanted = 0
 
     def feed(self, data: bytes) -> bytes:
         """The whole events up to here. Raises ``bad_upstream`` for one that is too large."""
-        if self.rest:
-            data = self.rest + data
+        if self._size:
+            joined = self._last + data
+            if self._size + len(data) < self._wanted or (not self._wanted and not self._may_end(joined)):
+                self._keep(data, joined)
+                return b""
+            self._pieces.append(data)
+            data = b"".join(self._pieces)
+            self._pieces = []
+            self._size = 0
+            self._last = b""
         end = self._end(data)
         if end == len(data):
-            self.rest = b""
             return data
-        self.rest = data[end:]
-        if len(self.rest) > EVENT_SIZE:
-            raise Fault("bad_upstream", "An event of the stream is too large.", reason="event_too_large",
-                        side=UPSTREAM, retry=NEVER)  # fmt: skip
+        self._keep(data[end:], data[end:])
         return data[:end]
 
     def close(self) -> bytes:
         """What was left when the wire ended."""
-        rest = self.rest
-        self.rest = b""
+        rest = b"".join(self._pieces)
+        self._pieces = []
+        self._size = 0
         return rest
+
+    def _keep(self, piece: bytes, seen: bytes) -> None:
+        self._pieces.append(piece)
+        self._size += len(piece)
+        self._last = seen[-3:]
+        if self._size > EVENT_SIZE:
+            raise Fault("bad_upstream", "An event of the stream is too large.", reason="event_too_large",
+                        side=UPSTREAM, retry=NEVER)  # fmt: skip
+
+    def _may_end(self, data: bytes) -> bool:
+        """Is there an end of an event in *data*, which begins inside of one?"""
+        if self.framing == "sse":
+            return event_end(data) > 0
+        return self.framing != "ndjson" or b"\n" in data
 
     def _end(self, data: bytes) -> int:
         framing = self.framing
+        self._wanted = 0
         if framing == "sse":
             return event_end(data)
         if framing == "ndjson":
@@ -98,6 +126,7 @@ class Cutter:
             while at + 4 <= len(data):
                 size = int.from_bytes(data[at : at + 4], "big")
                 if size < 16 or at + size > len(data):
+                    self._wanted = min(max(size, 16), EVENT_SIZE)
                     break
                 at += size
             return at
@@ -147,14 +176,9 @@ def split_events(data: bytes) -> list[bytes]:
     """The whole server-sent events in *data*, each with its border."""
     pieces: list[bytes] = []
     begin = 0
-    while begin < len(data):
-        end = -1
-        for border in (b"\n\n", b"\r\n\r\n", b"\r\r"):
-            found = data.find(border, begin)
-            if found >= 0 and (end < 0 or found + len(border) < end):
-                end = found + len(border)
-        if end < 0:
-            end = len(data)
-        pieces.append(data[begin:end])
-        begin = end
+    for border in _BORDERS(data):
+        pieces.append(data[begin : border.end()])
+        begin = border.end()
+    if begin < len(data):
+        pieces.append(data[begin:])
     return pieces

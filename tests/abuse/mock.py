@@ -205,6 +205,7 @@ class Peer(asyncio.Protocol):
                 return
         elif kind == "status":
             status, content = b["status"], base64.b64decode(b.get("data", ""))
+            self.call["bill"] = b.get("bill", 0)
             head = f"HTTP/1.1 {status} {REASONS.get(status, 'Word')}\r\ncontent-length: {len(content)}\r\n"
             head += "".join(f"{name}: {value}\r\n" for name, value in b.get("fields", ()))
             self.send(head.encode("latin-1") + b"\r\n" + content)

@@ -26,6 +26,7 @@ from urllib.parse import quote
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from abuse import money
 from abuse.gateway import Gateway, until
 from abuse.mock import Mock
 from abuse.talk import Answer, Conversation, request, talk
@@ -243,6 +244,7 @@ class Before:
         self.log = gateway.log.stat().st_size
         self.sockets = gateway.open_sockets(set(run.world.mock.ports.values()))
         self.answers = len(run.answers)
+        self.booked = set(money.records(gateway)) if "models" in gateway.config else set()
 
 
 class Run:
@@ -359,7 +361,7 @@ class Run:
     def invariants(
         self, gateway: Gateway, before: Before, calls: int | None, rss: int, disturbs: bool, patience: float
     ) -> None:
-        """I1 to I8 and I10; I9 has no ledger to read yet."""
+        """I1 to I8 and I10; I9 where the gateway has models."""
         world = self.world
         begun = time.perf_counter()
         live = request(gateway.admin, target="/livez", timeout=5)
@@ -391,6 +393,8 @@ class Run:
         found = self.calls()
         if calls is not None:
             assert len(found) == calls, f"I8: {len(found)} calls, expected {calls}: {found[:3]}"
+        if "models" in gateway.config:
+            money.balanced(gateway, before.booked, found)
         secrets = world.secrets()
         outputs = {"answers": b"\n".join(self.answers[before.answers :]), "stderr": tail}
         if not self.results:

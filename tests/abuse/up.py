@@ -13,8 +13,9 @@ from typing import Any
 
 import trustme
 
+from abuse import money
 from abuse.gateway import Gateway, until
-from abuse.runner import FULL, Run, case, not_shipped
+from abuse.runner import FULL, Run, case
 from abuse.talk import Line, Load
 
 
@@ -100,10 +101,37 @@ def flap(run: Run) -> None:
         assert len(calls) <= 1.1 * tally.offered + 3, f"{len(calls)} calls for {tally.offered}"
 
 
-not_shipped(
-    "UP-429-retry-after", "00ce021a4b67",
-    "a plain route passes 429 on and does not wait for anybody (S14.2, S6.6); cool-downs belong to model targets",
-)  # fmt: skip
+@case("UP-429-retry-after", "00ce021a4b67")
+def retry_after(run: Run) -> None:
+    """All values at once, each with a model and a provider A of its own. ``default`` is 1 s. A wait of more than ten
+    minutes is an account that cannot pay (LLM 5.11): A rests for minutes, which is more than the clamp of the line;
+    what can be seen in 8 s is that it is not called."""
+    models = {f"mock-{n}": [f"a{n}", "b0"] for n in range(6)}
+    with run.world.boot(money.surface(run.world, models), workers=1) as gateway:
+        money.warm(gateway, run.key, "mock-0")
+        ahead = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5.5)
+        date = ahead.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        values = {"5": 5.0, date: 5.0, "-1": 0.0, "1000000000": 60.0, "x": 1.0, "": 1.0}
+        with run.variant(gateway=gateway, disturbs=True):
+            for n, value in enumerate(values):
+                money.answering(run.world, f"a{n}", 429, [("retry-after", value)] if value else [])
+            begun = time.monotonic()
+            while time.monotonic() < begun + 8.0:
+                for n in range(len(values)):
+                    fields = [*run.key, ("Content-Type", "application/json")]
+                    answer = run.request("POST", money.PATH, fields, money.body("hi", f"mock-{n}"), gateway.port)
+                    assert answer.status == 200, answer
+                time.sleep(0.2)
+            for n, (value, wanted) in enumerate(values.items()):
+                asked = [call["at"] for call in run.calls() if call["target"].startswith(f"/a{n}/")]
+                assert asked, value
+                if wanted > 8.0:
+                    assert len(asked) == 1, (value, asked)
+                else:
+                    first = asked[1] - asked[0]
+                    assert abs(first - wanted) <= 1.3, (value, first)
+            for n in range(len(values)):
+                money.answering(run.world, f"a{n}")
 
 
 @case("UP-retry-amplify", "bb4740aeda3a")

@@ -284,3 +284,22 @@ def test_cf_huge_config_ten_thousand_routes_take_no_more_than_seconds(tmp_path: 
     for i in (0, 1000, 1999):
         found = checked.built.plan.router.find(f"h{i % 1000}.example", f"/a{i % 100}/b{i}", "GET", {}, "")
         assert isinstance(found[0], RoutePlan) and found[0].name == f"r{i}"
+
+
+@pytest.mark.parametrize(("lane", "bad"), [("llm: {}", True), ("upstream: u", False)])
+def test_no_filter_of_a_model_route_may_want_whole_answers(tmp_path: Path, lane: str, bad: bool) -> None:
+    models = (
+        "providers: [{name: p, use: openai, api_key: k}]\n"
+        "models: [{name: fast, price: free, targets: [{provider: p}]}]\n"
+    )
+    text = (models if bad else "") + route(
+        f"    {lane}\n    filters: [{{use: json_schema, response: {{schema: {{}}}}}},"
+        " {use: json_schema, request: {schema: {}}}]\n"
+    )
+    if bad:
+        assert refusal(tmp_path, text) == [
+            "gw.yaml:11: routes[0].filters[0]: json_schema wants whole answers, and those of models leave as they come"
+            "  fix: leave out its response"
+        ]
+    else:
+        good(tmp_path, text)

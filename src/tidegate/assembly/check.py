@@ -96,6 +96,7 @@ def _check(path: Path, environment: Mapping[str, str]) -> Checked:
     built = _trial(found, config, environment, shelf, facts)
     found.stop_if_bad()
     _order(found, config, built)
+    _answers_of_models(found, config, built)
     found.stop_if_bad()
     _advice(found, config)
     advise_models(found, config, built)
@@ -416,6 +417,19 @@ def _order(found: _Findings, config: Gateway, built: Built) -> None:
             fine = fine and not refused and early is None
         if fine:
             good.add(made)
+
+
+def _answers_of_models(found: _Findings, config: Gateway, built: Built) -> None:
+    """Answers of models leave as they come: no filter of their routes may want a whole one (LLM rule 9)."""
+    for index, route in enumerate(config.routes):
+        if route.llm is None:
+            continue
+        for number, item in enumerate(route.filters):
+            made = built.filters[f"{route.name}/{number}"]
+            if hasattr(made.part, "on_response_body") and item.settings.get("response") is not None:
+                found.bad(("routes", index, "filters", number),
+                          f"{made.use} wants whole answers, and those of models leave as they come",
+                          "leave out its response")  # fmt: skip
 
 
 def _unsafe(made: Made, stage: str, later: list[tuple[str, Made]]) -> tuple[str, str] | None:

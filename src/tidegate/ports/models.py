@@ -63,8 +63,8 @@ class CredentialPlan:
     ``signer`` names the auth style that must work per call (``sigv4``, ``gcp``, ``oauth``) with ``secret``."""
 
     id: str
-    fields: tuple[tuple[str, str], ...] = ()
-    query: tuple[tuple[str, str], ...] = ()
+    fields: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     signer: Literal["", "sigv4", "gcp", "oauth"] = ""
     auth: Auth | None = None
     secret: str = field(default="", repr=False)

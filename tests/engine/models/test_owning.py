@@ -27,7 +27,7 @@ from model_house import (
 
 from tidegate.assembly.facts import Facts, FactTable
 from tidegate.ports.books import BudgetLevel
-from tidegate.ports.models import DoorPlan
+from tidegate.ports.models import CatalogueRow, DoorPlan, PriceRow
 from tidegate.rules.owner_ids import tag_of
 
 
@@ -189,3 +189,25 @@ def test_a_batch_that_nobody_can_book_is_not_for_a_caller_with_a_budget() -> Non
         client.leaves()
 
     scene(play, plan, who="bob")
+
+
+def test_what_a_raw_door_answers_is_paid_for_as_told_or_by_its_length() -> None:
+    price = PriceRow("p", {"input": 10**6, "output": 10**9})
+
+    class Known(Facts):
+        def of(self, provider: str, model: str) -> Any:
+            return price, CatalogueRow()
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({"model": "x"}, "/v1/thing", content_type="application/json"))
+        await settle()
+        house.upstreams[0].says(whole(200, {"text": "y", "usage": {"input_tokens": 7, "output_tokens": 9}}))
+        client.hears()
+        assert (books.records[0].cost, books.records[0].flags) == (7 + 9 * 1000, ())
+        client.says(ask({"model": "x"}, "/v1/thing", content_type="application/json"))
+        await settle()
+        house.upstreams[0].says(whole(200, {"text": "y" * 4000}))
+        client.hears()
+        assert books.records[1].cost >= 1000 * 1000 and books.records[1].flags == ("estimated",)
+
+    scene(play, models(model("fast", target(P1)), facts=Known(FactTable())), raw="p1")

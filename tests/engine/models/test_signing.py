@@ -275,3 +275,8 @@ def test_a_signed_request_is_its_keys_and_its_body_is_under_the_signature(
         assert client.hears().startswith(b"HTTP/1.1 200 ")
 
     scene(play, ONE)
+
+
+def test_a_credential_never_says_its_secret() -> None:
+    shown = repr(CredentialPlan("c1", (("authorization", "Bearer hush"),), (("key", "hush"),), secret="hush"))
+    assert "c1" in shown and "hush" not in shown

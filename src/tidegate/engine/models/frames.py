@@ -61,9 +61,9 @@ class Cutter:
     """Lets through what ends with a whole event and keeps the rest: what a client gets never ends inside one, so an
     error event of ours can always follow. Not a byte changes.
 
-    Mutable state: ``_pieces`` of the event that is not whole yet, together ``_size`` bytes; ``_last``, the last of them,
-    which may belong to an end; ``_wanted``, how many bytes a binary frame needs. They are joined once an end has come:
-    a drip must not cost its square.
+    Mutable state: ``_pieces`` of the event that is not whole yet, together ``_size`` bytes; ``_last``, the last of
+    them, which may belong to an end; ``_wanted``, how many bytes a binary frame needs. They are joined once an end has
+    come: a drip must not cost its square.
     """
 
     __slots__ = ("_last", "_pieces", "_size", "_wanted", "framing")

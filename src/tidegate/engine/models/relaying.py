@@ -41,6 +41,12 @@ DRAIN: Final = 1.0
 ABANDONED: Final = 60.0
 """Seconds that an answer is read which nobody hears any more."""
 
+READ_FOR_USAGE: Final = 1 << 20
+"""Bytes of a raw answer that is read for its usage."""
+
+TOKEN_BYTES: Final = 4
+"""Bytes of a raw answer taken for a token where it tells no usage."""
+
 REST: Final = 2.0
 """Seconds that a connection may take to end its body after all of it is known, so that it can be used again."""
 
@@ -457,9 +463,18 @@ class BytesStream(Stream):
         self.decoder = SseDecoder() if kind.startswith("text/event-stream") else None
         self.size = 0
         self.content = True
+        self.billed = call.surface.kind == "raw"
+        """A model may have said it: its usage is looked for, its length counted."""
+        self.answer: list[bytes] | None = [] if self.billed and kind.startswith("application/json") else None
 
     def read(self, chunk: bytes) -> bytes:
         self.size += len(chunk)
+        if self.billed:
+            self.pieces = self.size // TOKEN_BYTES
+        if self.answer is not None:
+            self.answer.append(chunk)
+            if self.size > READ_FOR_USAGE:
+                self.answer = None
         if self.decoder is not None:
             for _, data in self.decoder.feed(chunk):
                 if b'"usage"' in data:
@@ -470,7 +485,8 @@ class BytesStream(Stream):
 
     def read_end(self) -> bytes:
         if self.usage is None:
-            self.usage = usage_of(self.call.surface.kind, self.call.members, b"", "")
+            body = b"".join(self.answer or ())
+            self.usage = usage_of(self.call.surface.kind, self.call.members, body, "json" if body else "")
         self.finished = True
         return b""
 

@@ -241,6 +241,8 @@ class BlockEventReader:
         return [*deltas, Failed(fault.code, fault.reason, fault.detail, fault.retry_after), END]
 
     def _open(self, index: int, raw: bytes) -> list[ChatDelta]:
+        if self._stopped:
+            return self._fail("protocol", "A block begins after the message has stopped.")
         deltas = self._close(index)
         part = read_block(raw, "content_block", self._vendor, self._aliases)
         if not isinstance(part, Text | Cited | ToolCall | Thought | SealedThought):

@@ -78,7 +78,7 @@ def read_request(body: bytes, model: str, stream: bool) -> ChatRequest:
         want_usage=True,
         state=State(store=flag(found.pop("store"), "store")) if "store" in found else None,
         tier=take_string(found, "serviceTier", "body").lower(),
-        metadata=found.pop("labels", b""),
+        metadata=_object(found, "labels"),
         options={} if options is None else read_options(options),
         cleared=tuple([_CLEARED.get(name, name) for name, value in given.items() if value == NULL]),
     )
@@ -202,3 +202,11 @@ def _read_sampling(config: dict[str, bytes]) -> Sampling:
         logprobs=flag(config.pop("responseLogprobs"), "responseLogprobs") if "responseLogprobs" in config else None,
         top_logprobs=-1 if top is None else top, n=1 if n is None else n,
     )  # fmt: skip
+
+
+def _object(found: dict[str, bytes], name: str) -> bytes:
+    """The object *name*, taken out of *found*; b"" for none."""
+    value = found.pop(name, b"")
+    if value and not is_object(value):
+        raise WrongShape(name, "an object")
+    return value

@@ -43,6 +43,7 @@ from tidegate.wire.json_object import (
     NULL,
     WrongShape,
     count,
+    encode,
     flag,
     integer,
     is_object,
@@ -414,7 +415,7 @@ def usage_members(usage: Usage | None) -> dict[str, object]:
 
 def read_stop(word: str, calls: bool) -> tuple[Stop, Extra | None]:
     """``done_reason``, and the word itself when it is another than ``stop`` and ``length``. Calls decide."""
-    extra = Extra(NAME, (("done_reason", b'"%b"' % word.encode()),)) if word not in ("", "stop", "length") else None
+    extra = Extra(NAME, (("done_reason", encode(word)),)) if word not in ("", "stop", "length") else None
     if word == "length":
         return "length", extra
     return "tool_calls" if calls else "stop", extra

@@ -201,6 +201,8 @@ class ResponseEventReader:
             self._place(event, "refusal", "content", event.content_index, out)
 
     def _item_added(self, event: ResponseEvent, out: list[ChatDelta]) -> None:
+        if (event.output_index, "call", 0) in self._open:
+            return
         told = members(bytes(event.item), "item")
         kind = optional(told, "type", "item")
         self._ids[event.output_index] = optional(told, "id", "item")

@@ -170,10 +170,13 @@ class ResponseEventWriter:
         return b"event: %b\ndata: %b\n\n" % (type.encode(), encode(body))
 
     def _end_current(self) -> bytes:
-        """The message or reasoning item that may still grow is done."""
+        """The message or reasoning item that may still grow is done, or will be when its last part is."""
         item = self._current
         self._current = None
-        if item is None or item.done:
+        return b"" if item is None or item.open else self._end_item(item)
+
+    def _end_item(self, item: _Item) -> bytes:
+        if item.done:
             return b""
         item.done = True
         told: dict[str, Any]
@@ -240,6 +243,7 @@ class ResponseEventWriter:
             self.losses.append(head.kind if isinstance(head, Opaque) else delta.kind)
             return b""
         self._parts[delta.part] = part
+        part.item.open += 1
         text = head.text if isinstance(head, (Text, Refusal, Thought)) else ""
         if isinstance(head, ToolCall):
             text = head.arguments
@@ -284,6 +288,14 @@ class ResponseEventWriter:
         part = self._parts.pop(delta.part, None)
         if part is None:
             return b""
+        item = part.item
+        item.open -= 1
+        out = self._close_part(part)
+        if item is not self._current and not item.open and item.kind in ("message", "reasoning"):
+            out += self._end_item(item)
+        return out
+
+    def _close_part(self, part: _Part) -> bytes:
         head, item = part.head, part.item
         text = "".join(part.texts)
         if isinstance(head, Text):

@@ -83,7 +83,7 @@ class _Reader:
             state=self._state(),
             tier=self._tier(),
             user=self._user(),
-            metadata=told.pop("metadata", b""),
+            metadata=_object(told, "metadata"),
             cache=self._cache(),
             cache_key=self._take("prompt_cache_key", string) or "",
             options=members(told.pop("provider_options", b"{}"), "provider_options"),
@@ -267,3 +267,11 @@ def read_tool(raw: Raw, path: str) -> Tool:
         strict=None if strict == NULL else flag(strict, path + ".strict"),
         extra=Extra(RESPONSES, tuple(told.items())) if told else None,
     )
+
+
+def _object(told: dict[str, bytes], name: str) -> bytes:
+    """The object *name*, taken out of *told*; b"" for none."""
+    value = told.pop(name, b"")
+    if value and not is_object(value):
+        raise WrongShape(name, "an object")
+    return value

@@ -43,6 +43,21 @@ def test_an_error_storm_is_cut_to_a_burst_and_ten_lines_a_second_s26_12(capsys: 
     assert "lost" not in later[1]
 
 
+def test_a_log_that_cannot_be_written_breaks_nothing_and_is_told_of_later(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    base = tools(now=[1000.0])
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stderr", Full())
+        base.log("error", "lost")
+    base.log("error", "heard")
+    assert json.loads(capsys.readouterr().err)["lost"] == 1
+
+
 def test_a_defect_goes_to_the_log_or_to_whom_the_tools_were_told(capsys: pytest.CaptureFixture[str]) -> None:
     told: list[BaseException] = []
     error = ValueError("inside")

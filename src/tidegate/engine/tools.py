@@ -123,7 +123,10 @@ class EngineTools:
             line["lost"] = self.log_lost
             self.log_lost = 0
         line.update(fields)
-        sys.stderr.write(msgspec.json.encode(line, enc_hook=str).decode() + "\n")
+        try:
+            sys.stderr.write(msgspec.json.encode(line, enc_hook=str).decode() + "\n")
+        except (OSError, ValueError):
+            self.log_lost += 1  # a full disk under the program log must not end what is being served
 
     async def offload(self, work: Callable[..., Any], arguments: tuple[Any, ...], pool: str, size: int) -> Any:
         executor = self.pools.get(pool)

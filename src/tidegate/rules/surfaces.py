@@ -23,7 +23,7 @@ class Surface(NamedTuple):
 
     kind     as ``ports.provider.Surface`` names doors: ``chat completions embeddings images ... realtime``; also
              ``count_tokens`` and ``tokenize`` (how long an input is), ``stored`` (a stored response), ``models`` (the
-             catalogue)
+             catalogue), ``show`` (one model of it)
     dialect  whose words the client speaks, in faults too
     model    from the path, "" where the body names it
     stream   from the path, None where the body says it
@@ -61,7 +61,7 @@ CALLS: Final[dict[str, tuple[str, str]]] = {
     "/api/chat": ("chat", "ollama_chat"),
     "/api/generate": ("chat", "ollama_generate"),
     "/api/embed": ("embeddings", "ollama_embeddings"),
-    "/api/show": ("models", "ollama_chat"),
+    "/api/show": ("show", "ollama_chat"),
     "/tokenize": ("tokenize", "openai_chat"),
     "/v1/tokenize": ("tokenize", "openai_chat"),
     "/v1/realtime/client_secrets": ("realtime_secrets", "openai_chat"),

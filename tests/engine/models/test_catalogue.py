@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conversation import House, Side
-from model_house import MemoryBooks, body_of, caller, model, models, provider, scene, target
+from model_house import SPOKEN, MemoryBooks, ask, body_of, caller, model, models, provider, scene, target
 
 from tidegate.ports.models import CatalogueRow
 
@@ -60,3 +60,20 @@ def test_one_model_is_shown_and_another_does_not_exist() -> None:
     assert shown(get("/v1beta/models/fast"))[1]["name"] == "models/fast"
     status, body = shown(get("/v1/models/secret"))
     assert status == 404 and body["error"]["code"] == "model_not_found"
+
+
+def test_ollamas_clients_may_ask_for_one_model() -> None:
+    path = "/api/show"
+    row = CatalogueRow(window=1000, features=frozenset({"tools", "image"}))
+    plan = models(model("fast", target(provider(1), catalogue=row)), dialects=SPOKEN)
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({"model": "fast"}, path))
+        shown = body_of(client.hears())
+        assert shown["model_info"]["hosted.context_length"] == 1000
+        assert shown["capabilities"] == ["completion", "tools", "vision"]
+        for body in ({"model": "no"}, {"model": 7}, {}):
+            client.says(ask(body, path))
+            assert client.hears().startswith(b"HTTP/1.1 404 ")
+
+    scene(play, plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tidegate.engine.models.accounting import Account, note_refusal
 from tidegate.engine.models.answering import PLAIN_WORDS, loss_text, money_fields, send_whole, target_fields
 from tidegate.engine.models.asking import ModelCall, read_body
-from tidegate.engine.models.catalogue import show_models
+from tidegate.engine.models.catalogue import show_models, show_one
 from tidegate.engine.models.choosing import CHAT_KINDS, Candidate, candidates_of, clamped, resolve
 from tidegate.engine.models.counting import count_here, counters_of
 from tidegate.engine.models.forms import Form, is_form, read_form
@@ -100,6 +100,8 @@ async def serve_surface(call: ModelCall, body: RequestBody | None) -> None:
     kind = call.surface.kind
     if kind in CALLS:
         await serve_call(call, body)
+    elif kind == "show":
+        await show_one(call, body)
     elif kind == "realtime":
         await serve_realtime(call)
     elif kind == "raw" or kind in OWNED:

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from tidegate.engine.lanes.respond import send_answer
-from tidegate.engine.models.asking import caller_of
+from tidegate.engine.models.asking import ModelCall, caller_of, read_json
+from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.sides import ClientSide
 from tidegate.exchange.exchange import Exchange
@@ -38,6 +39,32 @@ def show_models(
     else:
         shown = listed(seen, surface.dialect)
     send_answer(client, x, route, Answer(200, [("content-type", "application/json")], encode(shown)))
+
+
+async def show_one(call: ModelCall, body: RequestBody | None) -> None:
+    """Ollama's ``POST /api/show``: what is known of the model that the body names."""
+    await read_json(call, body)
+    name = call.members.get("model") or call.members.get("name")
+    row = visible(call.models, call.caller, call.runtime.wall()).get(name) if isinstance(name, str) else None
+    if row is None:
+        raise Fault("model_not_found", f"The model {str(name)[:64]!r} does not exist.", side=CLIENT)
+    answer = Answer(200, [("content-type", "application/json")], encode(details(row)))
+    send_answer(call.client, call.x, call.route, answer)
+
+
+def details(row: CatalogueRow) -> dict[str, Any]:
+    """A model as Ollama's clients want it in detail."""
+    features = row.features or frozenset()
+    known = (("tools", "tools"), ("image", "vision"), ("thinking", "thinking"))
+    about: dict[str, Any] = {"general.architecture": "hosted"}
+    if row.window:
+        about["hosted.context_length"] = row.window
+    return {
+        "modified_at": moment(row.created),
+        "details": {"format": "", "family": "hosted", "parameter_size": "", "quantization_level": ""},
+        "model_info": about,
+        "capabilities": ["completion", *[word for feature, word in known if feature in features]],
+    }
 
 
 def visible(models: ModelsPlan, caller: CallerPlan, now: float) -> dict[str, CatalogueRow]:

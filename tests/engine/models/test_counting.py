@@ -22,6 +22,7 @@ from model_house import (
     whole,
 )
 
+from tidegate.engine.models.counting import COUNTED, Sampled
 from tidegate.ports.models import DoorPlan
 
 MESSAGE = {"model": "fast", "messages": [{"role": "user", "content": "x" * 400}]}
@@ -69,3 +70,17 @@ def test_a_target_that_can_is_asked_and_nobody_pays() -> None:
         assert books.records[0].cost == 0
 
     scene(play, plan)
+
+
+def test_of_a_huge_text_a_part_is_counted_and_the_rest_is_taken_for_as_dense() -> None:
+    counted: list[int] = []
+
+    def count(text: str) -> int:
+        counted.append(len(text))
+        return len(text) // 4
+
+    sampled = Sampled(count)
+    assert sampled("x" * 400) == 100
+    assert sampled("x" * 1_000_000) == 250_000
+    assert sampled("x" * 401) == 101 and sampled("") == 0
+    assert sum(counted) == COUNTED

@@ -105,7 +105,7 @@ def is_json(data: bytes) -> bool:
 @pytest.mark.parametrize("name", VENDORS)
 def test_a_broken_request_is_read_or_refused_and_what_is_read_can_be_written(name: str) -> None:
     chance = Random(name)
-    bodies = goldens(name, "request")
+    bodies = [body | {"provider_options": {name: {"a": {"b": 1}}}} for body in goldens(name, "request")]
     others = list(DIALECTS)
     for _ in range(ROUNDS):
         body = broken(chance.choice(bodies), chance)

@@ -55,3 +55,9 @@ def test_a_count_from_upstream_is_hostile_input(raw: bytes | None, counted: int)
 
 def test_raw_goes_out_untouched() -> None:
     assert j.encode({"a": j.raw_of(b'{"x": 1.0}')}) == b'{"a":{"x": 1.0}}'
+
+
+def test_objects_are_members_that_are_objects() -> None:
+    assert j.objects(b'{"a": {"x": 1}, "b": {}}', "o") == {"a": b'{"x": 1}', "b": b"{}"}
+    with pytest.raises(j.WrongShape, match=r"o\.b must be an object"):
+        j.objects(b'{"a": {}, "b": 1}', "o")

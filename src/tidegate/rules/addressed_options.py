@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from tidegate.wire.json_object import WrongShape, is_object, members, raw_of
+from tidegate.wire.json_object import is_object, members, objects, raw_of
 
 PROTECTED: Final = frozenset(
     ("model", "messages", "system", "contents", "systemInstruction", "input", "instructions", "prompt", "stream",
@@ -17,11 +17,7 @@ PROTECTED: Final = frozenset(
 
 def read_options(value: bytes) -> dict[str, bytes]:
     """The objects of a ``provider_options`` member by provider or dialect. Raises ``WrongShape``."""
-    found = members(value, "provider_options")
-    for name, options in found.items():
-        if not is_object(options):
-            raise WrongShape(f"provider_options.{name}", "an object")
-    return found
+    return objects(value, "provider_options")
 
 
 def merge_options(body: dict[str, object], options: dict[str, bytes], addressed: tuple[str, ...]) -> list[str]:

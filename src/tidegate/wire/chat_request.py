@@ -35,6 +35,7 @@ from tidegate.wire.json_object import (
     items,
     members,
     number,
+    objects,
     string,
     strings,
 )
@@ -91,7 +92,7 @@ class _RequestReader:
             prediction=told.pop("prediction", b""),
             cache=self._cache(),
             cache_key=self._take("prompt_cache_key", string) or "",
-            options=members(options, "provider_options"),
+            options=objects(options, "provider_options"),
             cleared=self.cleared,
         )
         extra = [(name, SAID) for name in self.said]

@@ -39,6 +39,15 @@ def members(raw: bytes, path: str = "") -> dict[str, bytes]:
         raise WrongShape(path, "an object") from None
 
 
+def objects(raw: bytes, path: str = "") -> dict[str, bytes]:
+    """As ``members``; each value is an object."""
+    found = members(raw, path)
+    for name, value in found.items():
+        if not is_object(value):
+            raise WrongShape(f"{path}.{name}", "an object")
+    return found
+
+
 def items(raw: bytes, path: str = "") -> list[bytes]:
     """The elements of an array as bytes."""
     try:

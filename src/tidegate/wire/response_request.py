@@ -35,6 +35,7 @@ from tidegate.wire.json_object import (
     items,
     members,
     number,
+    objects,
     string,
     strings,
 )  # fmt: skip
@@ -86,7 +87,7 @@ class _Reader:
             metadata=_object(told, "metadata"),
             cache=self._cache(),
             cache_key=self._take("prompt_cache_key", string) or "",
-            options=members(told.pop("provider_options", b"{}"), "provider_options"),
+            options=objects(told.pop("provider_options", b"{}"), "provider_options"),
             cleared=self.cleared,
         )
         extra = [(name, SAID) for name in self.said]

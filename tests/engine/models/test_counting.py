@@ -14,6 +14,7 @@ from model_house import (
     ask,
     asked_of,
     body_of,
+    caller,
     model,
     models,
     provider,
@@ -23,6 +24,7 @@ from model_house import (
 )
 
 from tidegate.engine.models.counting import COUNTED, Sampled
+from tidegate.ports.authority import LimitSpec, Verdict
 from tidegate.ports.models import DoorPlan
 
 MESSAGE = {"model": "fast", "messages": [{"role": "user", "content": "x" * 400}]}
@@ -84,3 +86,33 @@ def test_of_a_huge_text_a_part_is_counted_and_the_rest_is_taken_for_as_dense() -
     assert sampled("x" * 1_000_000) == 250_000
     assert sampled("x" * 401) == 101 and sampled("") == 0
     assert sum(counted) == COUNTED
+
+
+class Window:
+    """A limit that remembers what was taken and given back."""
+
+    def __init__(self, allowed: bool = True) -> None:
+        self.spec = LimitSpec("llm/w", "window", 100, 60.0)
+        self.verdict = Verdict(allowed, 0, 30.0, 30.0)
+        self.taken: list[int] = []
+
+    def take(self, partition: str, cost: int = 1) -> Verdict:
+        self.taken.append(cost)
+        return self.verdict
+
+    def give_back(self, partition: str, cost: int = 1, taken: float = 0.0) -> None:
+        self.taken.append(-cost)
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(True, b"HTTP/1.1 200 "), (False, b"HTTP/1.1 429 ")])
+def test_counting_here_is_a_request_to_the_callers_limits_and_takes_no_tokens(allowed: bool, status: bytes) -> None:
+    requests, tokens = Window(allowed), Window()
+    plan = models(model("fast", target(provider(1))), callers=caller(requests=(requests,), tokens=(tokens,)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({"model": "fast", "input": "x" * 100}, "/tokenize"))
+        await settle()
+        assert client.hears().startswith(status) and requests.taken[0] == 1
+        assert sum(tokens.taken) == 0 and bool(tokens.taken) is allowed
+
+    scene(play, plan, who="bob")

@@ -142,10 +142,13 @@ async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
     elif call.surface.kind in COUNTS:
         account.levels = ()
         candidates = counters_of(call)
-        if not candidates:
-            count_here(call)
-            return
         await account.admit()
+        if not candidates:
+            try:
+                count_here(call)
+            finally:
+                account.close()
+            return
     else:
         account.refuse_if_exhausted()
         candidates = candidates_of(call, call.runtime.models)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -14,15 +14,20 @@ from tidegate.assembly.models import dialects
 from tidegate.exchange.chat import (
     Audio,
     CacheMark,
+    ChatAnswer,
     ChatRequest,
+    Choice,
     Citation,
     Cited,
     File,
     Image,
     Message,
+    Origin,
     Output,
     Part,
+    Refusal,
     Sampling,
+    SealedThought,
     State,
     Text,
     Thinking,
@@ -31,9 +36,11 @@ from tidegate.exchange.chat import (
     ToolCall,
     ToolChoice,
     ToolResult,
+    Usage,
     Video,
 )
 from tidegate.ports.dialect import Voice
+from tidegate.rules.chat_assembly import deltas_of
 
 COLUMNS: Final = {
     "openai_chat": "openai",
@@ -132,6 +139,49 @@ def features() -> Iterator[tuple[str, ChatRequest] | tuple[str, ChatRequest, Cha
     yield "stored conversation", asked(state=State(previous_id="resp_1"))
 
 
+def answered_with(*parts: Part, **more: Any) -> Callable[[str], ChatAnswer]:
+    """An answer of *parts*, their seals made by the vendor it is given."""
+
+    def answer(vendor: str) -> ChatAnswer:
+        own = [
+            msgspec.structs.replace(part, origin=Origin(vendor))
+            if isinstance(part, Thought | SealedThought | ToolCall)
+            else part
+            for part in parts
+        ]
+        return ChatAnswer("a", "m", 1, (Choice(parts=tuple(own), **more),), Usage(1, 1))
+
+    return answer
+
+
+def answers() -> Iterator[tuple[str, Callable[[str], ChatAnswer]]]:
+    """(feature in words, an answer that has it, by the vendor whose seals it holds)."""
+    yield "calls of tools", answered_with(CALL, stop="tool_calls")
+    yield "thought", answered_with(Thought(text="Hm."), *ASK.parts)
+    yield "thought with its signature", answered_with(Thought(text="Hm.", signature=b"c2ln"), *ASK.parts)
+    yield "sealed thought", answered_with(SealedThought(data=b"c2ln"), *ASK.parts)
+    yield "signature on a call", answered_with(msgspec.structs.replace(CALL, signature=b"c2ln"), stop="tool_calls")
+    yield "refusal", answered_with(Refusal(text="No."), stop="refusal")
+    yield "citations", answered_with(Cited(text="So.", citations=(Citation(url="https://a.example/", title="A"),)))
+    yield "picture", answered_with(PICTURE)
+    yield "sound", answered_with(Audio(mime="audio/wav", data=b"UklGRg=="))
+    yield "log probabilities", answered_with(*ASK.parts, logprobs=b'{"content":[]}')
+    yield "a pause", answered_with(*ASK.parts, stop="pause")
+    two = (Choice(0, ASK.parts), Choice(1, ASK.parts))
+    yield "several answers (n)", lambda vendor: ChatAnswer("a", "m", 1, two, Usage(1, 1))
+
+
+def told_cell(dialect: Any, answer: ChatAnswer) -> str:
+    """What becomes of an answer: ``yes`` or the losses, of a whole answer and of a stream."""
+    asking = asked()
+    writer = dialect.events_writer(asking, "id", 1, dialect.framing)
+    for delta in deltas_of(answer):
+        writer.write(delta)
+    whole = dialect.write_answer(answer, asking, 1).losses
+    losses = dict.fromkeys(loss.removeprefix("answer.").removeprefix("parts.") for loss in (*whole, *writer.losses))
+    return ", ".join(f"`{loss}`" for loss in losses) or "yes"
+
+
 def cell(dialect: Any, vendor: str, request: ChatRequest, without: ChatRequest | None = None) -> str:
     """What becomes of a feature: ``yes``, the losses, or ``in silence`` for what must never be."""
     voice = Voice(vendor=vendor, model="m")
@@ -161,6 +211,19 @@ def page() -> str:
         if words == CACHE:
             cells = [each.replace(IN_SILENCE, "no need") for each in cells]
         lines.append(f"| {words} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "## What a client is not told",
+        "",
+        "The other way round: what an answer may hold and the client's dialect cannot say, whole or in a stream. What",
+        "a stream loses is in the ledger only.",
+        "",
+        "| | " + " | ".join(f"`{name}`" for name in COLUMNS) + " |",
+        "|---|" + "---|" * len(COLUMNS),
+    ]
+    for words, answer in answers():
+        told = [told_cell(known[name], answer(vendor)) for name, vendor in COLUMNS.items()]
+        lines.append(f"| {words} | " + " | ".join(told) + " |")
     return "\n".join(lines) + "\n"
 
 

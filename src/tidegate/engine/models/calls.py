@@ -10,7 +10,7 @@ from typing import Final
 
 from tidegate.engine.clock import NEVER, Timer
 from tidegate.engine.models.asking import ModelCall
-from tidegate.engine.models.choosing import Candidate
+from tidegate.engine.models.choosing import Candidate, emulates
 from tidegate.engine.models.signing import learnt_skew, pick_credential, sign, signed_fields, token_of
 from tidegate.engine.models.standing import ModelStates
 from tidegate.engine.request_body import RequestBody
@@ -26,6 +26,7 @@ from tidegate.exchange.fault import IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Faul
 from tidegate.exchange.head import Fields, ResponseHead
 from tidegate.ports.balancer import Endpoint
 from tidegate.ports.models import CredentialPlan
+from tidegate.rules.emulated_output import emulated
 from tidegate.wire.content_coding import decode
 from tidegate.wire.http1 import encode_request, field_lines
 
@@ -43,11 +44,12 @@ class Reached:
 
     credential   who paid
     aliases      tool names as they were sent, for the reader of the answer
+    output_tool  the tool whose call stands for structured output, "" for none
     """
 
     __slots__ = (
-        "aliases", "at", "begun", "candidate", "connection", "credential", "endpoint", "head", "losses", "over",
-        "runtime", "upstream",
+        "aliases", "at", "begun", "candidate", "connection", "credential", "endpoint", "head", "losses", "output_tool",
+        "over", "runtime", "upstream",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +66,7 @@ class Reached:
         self.head = ResponseHead(0, "", [])
         self.credential: CredentialPlan | None = None
         self.aliases: dict[str, str] = {}
+        self.output_tool = ""
         self.losses: tuple[str, ...] = ()
         self.over = False
 
@@ -83,7 +86,7 @@ class Reached:
 class Words:
     """A request as one target will hear it; ``sent``: it has."""
 
-    __slots__ = ("aliases", "body", "credential", "fields", "losses", "path", "query", "sent")
+    __slots__ = ("aliases", "body", "credential", "fields", "losses", "output_tool", "path", "query", "sent")
 
     def __init__(self) -> None:
         self.body = b""
@@ -92,6 +95,7 @@ class Words:
         self.fields: dict[str, str] = {}
         self.losses: tuple[str, ...] = ()
         self.aliases: dict[str, str] = {}
+        self.output_tool = ""
         self.credential: CredentialPlan | None = None
         self.sent = False
 
@@ -121,9 +125,13 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
         fields.update(call.hints.fields)
     else:
         assert dialect is not None
-        outgoing = dialect.write_request(call.request, voice)
+        request = call.request
+        if emulates(call, candidate):
+            made = emulated(request)
+            request, words.output_tool, words.losses = made.request, made.tool, made.losses
+        outgoing = dialect.write_request(request, voice)
         words.body = outgoing.body
-        words.losses = outgoing.losses
+        words.losses += outgoing.losses
         words.aliases = outgoing.aliases
         for name, value in outgoing.fields:
             fields[name] = value
@@ -180,6 +188,7 @@ async def call_target(call: ModelCall, candidate: Candidate, words: Words) -> Re
     reached.credential = words.credential
     reached.losses = words.losses
     reached.aliases = words.aliases
+    reached.output_tool = words.output_tool
     head = reached.head
     if 200 <= head.status < 300:
         return reached

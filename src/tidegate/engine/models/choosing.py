@@ -14,6 +14,7 @@ from tidegate.ports.models import CatalogueRow, DoorPlan, ModelPlan, ModelTarget
 from tidegate.ports.strategy import Ask, Standing
 from tidegate.rules.capability import lacking
 from tidegate.rules.clamping import clamp
+from tidegate.rules.emulated_output import wants_schema
 from tidegate.rules.model_access import allowed, longest, matches, within
 from tidegate.rules.owner_ids import owners_in, tag_of, untagged
 
@@ -140,6 +141,10 @@ def candidates_of(call: ModelCall, states: ModelStates) -> list[Candidate]:
             continue
         found.append(Candidate(target, door, model, passes, voice_of(call, target, door, model), price, row,
                                states.of(f"{provider.name}/{model}")))  # fmt: skip
+    if call.surface.kind == "chat" and call.llm.emulate:
+        for candidate in found:
+            if candidate.passes and emulates(call, candidate):
+                candidate.passes = False
     if call.surface.kind in CHAT_KINDS and (len(found) > 1 or any(not c.passes for c in found)):
         found = capable(call, found)
     if not found:
@@ -217,6 +222,22 @@ def voice_of(call: ModelCall, target: ModelTargetPlan, door: DoorPlan, model: st
     )  # fmt: skip
 
 
+def lacks_schema(candidate: Candidate) -> bool:
+    """Has the target no structured output of its own (LLM 5.5)?"""
+    features = candidate.catalogue.features
+    return "output.schema" in candidate.voice.lacks or (features is not None and "schema" not in features)
+
+
+def emulates(call: ModelCall, candidate: Candidate) -> bool:
+    """Is a forced tool to stand for the structured output that the call wants?"""
+    return (
+        call.llm.emulate
+        and lacks_schema(candidate)
+        and "tools" not in candidate.voice.lacks
+        and wants_schema(call.request)
+    )
+
+
 def capable(call: ModelCall, found: list[Candidate]) -> list[Candidate]:
     """Those that can serve what is asked; who has what is only wished for, comes alone where somebody has it. Raises
     ``context_length`` or ``invalid_request`` when nobody can."""
@@ -228,6 +249,8 @@ def capable(call: ModelCall, found: list[Candidate]) -> list[Candidate]:
     for candidate in found:
         row = candidate.catalogue
         lack = lacking(needs, row.features, row.window, call.llm.emulate)
+        if not lack and "schema" in needs.features and lacks_schema(candidate) and not emulates(call, candidate):
+            lack = "schema"
         vendor = candidate.target.provider.vendor
         if not lack and needs.vendors and not plan.cross and vendor not in needs.vendors:
             lack = "thinking"

@@ -13,6 +13,7 @@ from tidegate.engine.models.seals import SealTap
 from tidegate.exchange.chat import END, ChatDelta, End, Failed, Piece, Start, Stopped, Used
 from tidegate.exchange.fault import Fault
 from tidegate.ports.dialect import Dialect, EventWriter, Framing
+from tidegate.rules.emulated_output import PlainDeltas
 
 CHARACTERS_A_PIECE = 4
 
@@ -33,6 +34,7 @@ class TranslatedStream(Stream):
         self.echo = call.asked if call.plan is not None and call.plan.echo == "asked" else ""
         self.characters = 0
         self.seals = SealTap()
+        self.plain = PlainDeltas(reached.output_tool) if reached.output_tool else None
         self.told = 0
         """Pieces so far: nobody sends a piece that is less than a token."""
 
@@ -52,6 +54,11 @@ class TranslatedStream(Stream):
     def _take(self, deltas: list[ChatDelta], out: list[bytes]) -> None:
         for delta in deltas:
             self.seals.take(delta)
+            if self.plain is not None:
+                told = self.plain.plain(delta)
+                if told is None:
+                    continue
+                delta = told
             if isinstance(delta, Piece):
                 self.content = True
                 self.characters += len(delta.text)

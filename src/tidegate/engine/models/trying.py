@@ -36,6 +36,7 @@ from tidegate.exchange.fault import GATEWAY, IF_IDEMPOTENT, NOT_PROCESSED, UPSTR
 from tidegate.ports.authority import Verdict
 from tidegate.ports.models import CredentialPlan
 from tidegate.rules.chat_assembly import deltas_of
+from tidegate.rules.emulated_output import plain_answer
 from tidegate.rules.fallback import ATTEMPTS, CREDENTIAL_OUT, Row, after, row_of
 from tidegate.rules.owner_ids import WORDS, tagged
 from tidegate.rules.plain_usage import usage_of
@@ -339,6 +340,8 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
         return whole
     answer: Any = dialect.read_answer(body, voice, reached.aliases)
     keep_answer(call.runtime.models.seals, call.caller.tenant, answer, call.runtime.clock())
+    if reached.output_tool:
+        answer = plain_answer(answer, reached.output_tool)
     whole.usage = answer.usage
     whole.served = answer.model
     if call.plan is not None and call.plan.echo == "asked":

@@ -32,6 +32,7 @@ from model_house import (
 )
 
 from tidegate.exchange.fault import Fault
+from tidegate.ports.authority import LimitSpec, Verdict
 from tidegate.ports.books import BudgetLevel
 from tidegate.ports.models import DoorPlan, PriceRow
 
@@ -269,3 +270,35 @@ def test_a_call_that_does_not_fit_by_its_bytes_may_fit_by_its_count(limit: int, 
         assert client.hears().startswith(f"HTTP/1.1 {status} ".encode())
 
     scene(play, BUDGET, who="bob", limit=limit)
+
+
+class TokenLimit:
+    """A limit that sums up what is taken."""
+
+    def __init__(self) -> None:
+        self.spec = LimitSpec("llm/t", "window", 10**6, 60.0)
+        self.taken: list[int] = []
+
+    def take(self, partition: str, cost: int = 1) -> Verdict:
+        self.taken.append(cost)
+        return Verdict(True, 1, 1.0, 0.0)
+
+    def give_back(self, partition: str, cost: int = 1, taken: float = 0.0) -> None:
+        self.taken.append(-cost)
+
+
+def test_a_call_without_money_takes_no_tokens_of_the_callers_limit_and_a_huge_one_is_not_counted() -> None:
+    tokens = TokenLimit()
+    plan = models(
+        model("fast", target(provider(1), price=DEAR)), callers=caller(budgets=(LEVEL,), tokens=(tokens,))
+    )  # fmt: skip
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        counted: list[int] = []
+        house.tools.count_tokens = lambda text, tokenizer: counted.append(len(text)) or 10**6
+        client.says(ask(chat(messages=[{"role": "user", "content": "x" * 200_000}])))
+        await settle()
+        assert b"budget_exceeded" in client.hears() and house.connected == []
+        assert counted == [] and tokens.taken and sum(tokens.taken) == 0
+
+    scene(play, plan, limit=1000, who="bob")

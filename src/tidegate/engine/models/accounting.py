@@ -44,6 +44,9 @@ CACHE_WRITERS: Final = frozenset({"anthropic_messages", "bedrock_converse"})
 AUDIO_BYTES: Final = 16_000
 """Bytes of sound that are taken for a second where nobody tells."""
 
+COUNTED_BODY: Final = 128 * 1024
+"""Bytes of the largest body whose input is counted for the sake of a budget: counting keeps everybody else waiting."""
+
 ESTIMATE_BYTES: Final = 4
 """Bytes of text that a token is taken for where the provider tells no usage."""
 
@@ -111,14 +114,22 @@ class Account:
         books = call.runtime.tools.books
         if books is None:
             return
-        answer = await self._reserve(self._worst(candidates, 0))
-        if isinstance(answer, Refused) and self.levels and candidates and call.surface.kind in CHAT_KINDS:
-            counted = counted_input(call, candidates)
-            if counted < len(call.body):
-                answer = await self._reserve(self._worst(candidates, counted))
-        if isinstance(answer, Refused):
-            raise over_budget(answer)
-        self.reservation = answer
+        try:
+            answer = await self._reserve(self._worst(candidates, 0))
+            if isinstance(answer, Refused) and candidates and self._may_count():
+                counted = counted_input(call, candidates)
+                if counted < len(call.body):
+                    answer = await self._reserve(self._worst(candidates, counted))
+            if isinstance(answer, Refused):
+                raise over_budget(answer)
+            self.reservation = answer
+        finally:
+            if self.reservation is None:
+                self._correct_tokens(None)  # the limits took them already, and nothing will be used
+
+    def _may_count(self) -> bool:
+        call = self.call
+        return bool(self.levels) and call.surface.kind in CHAT_KINDS and len(call.body) <= COUNTED_BODY
 
     def _worst(self, candidates: list[Candidate], counted: int) -> int:
         """n$ of the dearest of *candidates*; *counted*: tokens of input, 0 where every byte is taken for one."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from tidegate.ports.models import ModelsPlan
+from tidegate.ports.models import CredentialPlan, ModelsPlan
 from tidegate.ports.provider import ClientCredentials, ServiceAccount
 from tidegate.rules.access_tokens import Asking, Grant, asking, read_token
 
@@ -30,15 +30,20 @@ def grants_of(models: ModelsPlan | None) -> dict[str, Grant]:
     found: dict[str, Grant] = {}
     for provider in models.providers.values() if models is not None else ():
         for each in provider.credentials:
-            auth = each.auth
-            if each.signer == "gcp" and isinstance(auth, ServiceAccount):
-                grant = Grant("account", auth.token_url, auth.scope, each.secret)
-            elif each.signer == "oauth" and isinstance(auth, ClientCredentials):
-                grant = Grant("client", auth.token_url, auth.scope, each.secret, auth.basic, auth.unique)
-            else:
-                continue
-            found[f"{provider.name}|{each.id}"] = grant
+            grant = grant_of(each)
+            if grant is not None:
+                found[f"{provider.name}|{each.id}"] = grant
     return found
+
+
+def grant_of(credential: CredentialPlan) -> Grant | None:
+    """Where the token of *credential* comes from; None when it needs none."""
+    auth = credential.auth
+    if credential.signer == "gcp" and isinstance(auth, ServiceAccount):
+        return Grant("account", auth.token_url, auth.scope, credential.secret)
+    if credential.signer == "oauth" and isinstance(auth, ClientCredentials):
+        return Grant("client", auth.token_url, auth.scope, credential.secret, auth.basic, auth.unique)
+    return None
 
 
 class _Followed:

@@ -40,3 +40,14 @@ def test_messages_come_whole_however_the_wire_is_cut(places: list[int]) -> None:
     for a, b in itertools.pairwise([0, *sorted(places), len(WIRE)]):
         found += watch.feed(WIRE[a:b])
     assert found == SAID
+
+
+def test_control_frames_are_given_whole_where_they_are_wanted() -> None:
+    ping = b"\x89\x82" + b"\1\1\1\1" + bytes([b ^ 1 for b in b"hi"])
+    for cut in range(1, len(ping)):
+        watch = TextWatch(100, controls=True)
+        assert watch.feed(ping[:cut]) == []
+        early = watch.taken_controls()
+        assert watch.feed(ping[cut:] + b"\x88\x00") == []
+        assert early == [] and watch.taken_controls() == [(9, b"hi"), (8, b"")]
+    assert TextWatch(100).taken_controls() == []

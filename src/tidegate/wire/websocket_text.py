@@ -16,10 +16,14 @@ class TextWatch:
     payload it has been used for; ``_pieces`` of a message that is wanted.
     """
 
-    __slots__ = ("_control", "_final", "_head", "_left", "_limit", "_mask", "_pieces", "_size", "_text", "_used")
+    __slots__ = (
+        "_control", "_final", "_head", "_left", "_limit", "_mask", "_pieces", "_size", "_text", "_used", "controls",
+    )  # fmt: skip
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, controls: bool = False) -> None:
         self._limit = limit
+        self.controls: list[tuple[int, bytes]] | None = [] if controls else None
+        """Control frames as (opcode, payload so far), where somebody wants them: whoever takes them empties it."""
         self._head = b""
         self._left = 0
         self._mask = b""
@@ -49,6 +53,9 @@ class TextWatch:
                 at += taken
                 continue
             step = min(self._left, size - at)
+            if self._control and self.controls:
+                code, begun = self.controls[-1]
+                self.controls[-1] = (code, begun + self._plain(data[at : at + step]))
             if self._text and not self._control:
                 self._size += step
                 if self._size <= self._limit:
@@ -56,6 +63,15 @@ class TextWatch:
             self._left -= step
             at += step
         return found
+
+    def taken_controls(self) -> list[tuple[int, bytes]]:
+        """The control frames that are whole; each is given once."""
+        controls = self.controls or []
+        if self._control and self._left and controls:
+            self.controls = controls[-1:]
+            return controls[:-1]
+        self.controls = []
+        return controls
 
     def _end(self, found: list[bytes]) -> None:
         if self._size <= self._limit:
@@ -87,6 +103,8 @@ class TextWatch:
         code = head[0] & 0x0F
         if code & 0x08:
             self._control = True
+            if self.controls is not None:
+                self.controls.append((code, b""))
         elif code == TEXT:
             self._text = True
             self._final = bool(head[0] & 0x80)

@@ -13,6 +13,7 @@ from tidegate.engine.models.owning import OWNED, prepare
 from tidegate.engine.models.pipelines import compose
 from tidegate.engine.models.realtime import serve_realtime
 from tidegate.engine.models.relaying import Outlet, Stream, failed_of
+from tidegate.engine.models.socket import serve_socket
 from tidegate.engine.models.trying import Whole, as_events, first_answer
 from tidegate.engine.request_body import RequestBody
 from tidegate.engine.runtime import Runtime
@@ -104,6 +105,8 @@ async def serve_surface(call: ModelCall, body: RequestBody | None) -> None:
         await show_one(call, body)
     elif kind == "realtime":
         await serve_realtime(call)
+    elif kind == "socket":
+        await serve_socket(call, serve_call)
     elif kind == "raw" or kind in OWNED:
         await serve_owned(call, body)
     else:

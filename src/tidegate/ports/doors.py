@@ -11,6 +11,7 @@ from tidegate.ports.provider import Door
 
 CHAT: Final = {"chat": Door("openai_chat", "/chat/completions")}
 RESPONSES: Final = {"responses": Door("openai_responses", "/responses")}
+INPUT_TOKENS: Final = {"count_tokens": Door("openai_responses", "/responses/input_tokens")}
 COMPLETIONS: Final = {"completions": Door("openai_completions", "/completions")}
 EMBEDDINGS: Final = {"embeddings": Door("openai_embeddings", "/embeddings")}
 RERANK: Final = {"rerank": Door("", "/rerank")}

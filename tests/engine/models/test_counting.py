@@ -41,6 +41,11 @@ MESSAGE = {"model": "fast", "messages": [{"role": "user", "content": "x" * 400}]
             {"generateContentRequest": {"contents": [{"parts": [{"text": "x" * 400}]}]}},
             "totalTokens",
         ),
+        (
+            "/model/fast/count-tokens",
+            {"input": {"converse": {"messages": [{"role": "user", "content": [{"text": "x" * 400}]}]}}},
+            "inputTokens",
+        ),
         ("/tokenize", {"model": "fast", "input": "x" * 400}, "count"),
         ("/tokenize", MESSAGE, "count"),
     ],
@@ -72,6 +77,41 @@ def test_a_target_that_can_is_asked_and_nobody_pays() -> None:
         assert books.records[0].cost == 0
 
     scene(play, plan)
+
+
+def test_a_response_is_counted_where_its_vendor_counts() -> None:
+    door = DoorPlan("count_tokens", SPOKEN["openai_responses"], "provider:p1", "/v1/responses/input_tokens")
+    to = target(provider(1, doors={"count_tokens": door}), "gpt")
+    plan = models(model("fast", to), dialects={"openai_chat": CHAT, **SPOKEN})
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({"model": "fast", "input": "hi"}, "/v1/responses/input_tokens"))
+        await settle()
+        line, _, sent = asked_of(house.upstreams[0])
+        assert line.startswith("POST /v1/responses/input_tokens ") and sent == {"model": "gpt", "input": "hi"}
+        house.upstreams[0].says(whole(200, {"object": "response.input_tokens", "input_tokens": 9}))
+        assert body_of(client.hears())["input_tokens"] == 9
+        assert books.records[0].cost == 0
+
+    scene(play, plan)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/model/fast/count-tokens", {"input": {"invokeModel": {"body": "e30="}}}),
+        ("/model/fast/count-tokens", {"input": {"converse": 3}}),
+        ("/v1beta/models/fast:countTokens", {"generateContentRequest": 3}),
+    ],
+)
+def test_what_nobody_could_count_is_refused(path: str, body: Any) -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(body, path))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 400 ")
+        assert house.connected == []
+
+    scene(play, models(model("fast", target(provider(1))), dialects={"openai_chat": CHAT, **SPOKEN}))
 
 
 def test_of_a_huge_text_a_part_is_counted_and_the_rest_is_taken_for_as_dense() -> None:

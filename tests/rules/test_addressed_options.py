@@ -39,3 +39,19 @@ def test_what_is_asked_of_whom_cannot_be_set(name: str) -> None:
     body: dict[str, object] = {name: 1}
     assert merge_options(body, {"p": json.dumps({name: 2}).encode()}, ("p",)) == [f"provider_options.p.{name}"]
     assert body == {name: 1}
+
+
+def test_bounds_that_money_is_set_aside_by_are_not_set_behind_its_back() -> None:
+    body: dict[str, object] = {"generationConfig": {"maxOutputTokens": 5}, "max_tokens": 5}
+    said = {
+        "n": 50, "max_tokens": 99, "max_completion_tokens": 99, "maxOutputTokens": 9, "best_of": 9, "background": True,
+        "generationConfig": {"max_output_tokens": 9, "candidateCount": 8, "seed": 1},
+        "options": {"num_predict": -1, "num_ctx": 5}, "schema": {"n": 1},
+    }  # fmt: skip
+    losses = merge_options(body, {"p": json.dumps(said).encode()}, ("p",))
+    assert json.loads(encode(body)) == {
+        "generationConfig": {"maxOutputTokens": 5, "seed": 1}, "max_tokens": 5, "options": {"num_ctx": 5},
+        "schema": {"n": 1},
+    }  # fmt: skip
+    assert "provider_options.p.n" in losses and "provider_options.p.generationConfig.candidateCount" in losses
+    assert len(losses) == 9

@@ -29,6 +29,7 @@ from tidegate.exchange.chat import (
 )  # fmt: skip
 from tidegate.exchange.fault import CLIENT, IF_IDEMPOTENT, UPSTREAM, Fault
 from tidegate.ports.dialect import EventReader, EventWriter, Framing, Hints, Outgoing, Voice, Written
+from tidegate.rules.addressed_options import guarded
 from tidegate.rules.chat_answer import answer_usage
 from tidegate.rules.completion_events import STOPS, WORDS, CompletionEventReader, CompletionEventWriter
 from tidegate.rules.error_object import error_body, error_status, error_words, read_error
@@ -269,7 +270,7 @@ def _write_request(request: ChatRequest, voice: Voice) -> Outgoing:
         raw = request.options.get(address)
         if raw and is_object(raw):
             for name, value in members(raw, "provider_options").items():
-                if name.lower() not in _RESERVED:
+                if name.lower() not in _RESERVED and not guarded(name):
                     body[name] = raw_of(value)
     return Outgoing(encode(body), tuple(dict.fromkeys(losses)))
 

@@ -6,13 +6,32 @@ from typing import Final
 
 import msgspec
 
-from tidegate.wire.json_object import is_object, members, objects, raw_of
+from tidegate.wire.json_object import encode, is_object, members, objects, raw_of
 
 PROTECTED: Final = frozenset(
     ("model", "messages", "system", "contents", "systemInstruction", "input", "instructions", "prompt", "stream",
      "stream_options", "api_key", "key", "authorization")
 )  # fmt: skip
 """What no option may set: what is asked, of whom, how it comes back, who pays."""
+
+BOUNDS: Final = frozenset(
+    ("n", "bestof", "candidatecount", "maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens",
+     "numpredict", "previousresponseid", "conversation", "cachedcontent", "background")
+)  # fmt: skip
+"""What money is set aside by: said in its own place, it is counted and held to the model's bounds. Without their
+underscores, in lower case: vendors take both spellings."""
+
+HOLDERS: Final = frozenset(("generationconfig", "inferenceconfig", "options"))
+"""Objects in which vendors keep their bounds."""
+
+
+def guarded(name: str) -> bool:
+    """May no option set *name*?"""
+    return name in PROTECTED or _plain(name) in BOUNDS
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def read_options(value: bytes) -> dict[str, bytes]:
@@ -29,10 +48,17 @@ def merge_options(body: dict[str, object], options: dict[str, bytes], addressed:
         if value is None:
             continue
         for name, raw in members(value, f"provider_options.{key}").items():
-            if name in PROTECTED:
-                losses.append(f"provider_options.{key}.{name}")
-            else:
-                body[name] = _merged(body.get(name), raw)
+            place = f"provider_options.{key}.{name}"
+            if guarded(name):
+                losses.append(place)
+                continue
+            if is_object(raw) and _plain(name) in HOLDERS:
+                inner = members(raw)
+                bounds = [each for each in inner if _plain(each) in BOUNDS]
+                losses += [f"{place}.{each}" for each in bounds]
+                if bounds:
+                    raw = encode({each: raw_of(value) for each, value in inner.items() if each not in bounds})
+            body[name] = _merged(body.get(name), raw)
     return losses
 
 

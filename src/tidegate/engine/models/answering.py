@@ -133,6 +133,8 @@ def loss_text(losses: tuple[str, ...]) -> str:
 
 def plain(text: str) -> str:
     """*text* as it may stand in a field."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join([c if " " <= c <= "~" else "?" for c in text])
 
 

@@ -31,6 +31,7 @@ INTERPRETED = {
     "rules/generate_events.py": "msgspec structs",
     "rules/generate_usage.py": "msgspec structs",
     "rules/load_report.py": "msgspec structs",
+    "rules/emulated_output.py": "msgspec structs",
     "rules/sealed_turns.py": "msgspec structs",
     "rules/ollama_events.py": "msgspec structs",
     "rules/ollama_tap.py": "msgspec structs",

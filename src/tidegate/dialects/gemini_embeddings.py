@@ -6,13 +6,8 @@ is; a provider is always asked for a batch. Vectors pass as the bytes of their a
 
 from __future__ import annotations
 
-import struct
-from binascii import Error as Base64Error
-from binascii import a2b_base64
 from typing import Final
 from urllib.parse import quote
-
-import msgspec
 
 from tidegate.exchange.chat import Usage
 from tidegate.exchange.embeddings import EmbeddingInput, EmbeddingsAnswer, EmbeddingsRequest, Purpose, Vector
@@ -22,6 +17,7 @@ from tidegate.rules.addressed_options import merge_options, read_options
 from tidegate.rules.generate_faults import fault_body, read_refusal
 from tidegate.rules.generate_parts import camel_members, take_string
 from tidegate.rules.generate_usage import read_usage
+from tidegate.rules.vectors import as_array
 from tidegate.wire.json_object import (
     WrongShape,
     encode,
@@ -84,7 +80,7 @@ class GeminiEmbeddings:
 
     def write_answer(self, answer: EmbeddingsAnswer, asked: EmbeddingsRequest, now: int) -> Written:
         """The answer for the client that asked *asked*: one vector or a batch, as it asked."""
-        vectors = [{"values": raw_of(_values(vector))} for vector in answer.vectors]
+        vectors = [{"values": raw_of(as_array(vector))} for vector in answer.vectors]
         written: dict[str, object] = {"embeddings": vectors}
         if asked.single and len(vectors) == 1:
             written = {"embedding": vectors[0]}
@@ -212,17 +208,3 @@ def _read_answer(body: bytes, voice: Voice) -> EmbeddingsAnswer:
         vectors.append(Vector(at, values))
     usage = read_usage(found.get("usageMetadata", b""), voice.usage)
     return EmbeddingsAnswer(model=voice.model, vectors=tuple(vectors), usage=usage)
-
-
-def _values(vector: Vector) -> bytes:
-    """The vector as an array; counted only when it came as base64."""
-    if vector.format != "base64":
-        return vector.value
-    try:
-        packed = a2b_base64(vector.value)
-    except Base64Error:
-        packed = b""
-    if len(packed) % 4 or not packed:
-        raise Fault("bad_upstream", "A vector is no base64 of floats.", reason="bad_answer", side=UPSTREAM,
-                    retry=IF_IDEMPOTENT)  # fmt: skip
-    return msgspec.json.encode(struct.unpack(f"<{len(packed) // 4}f", packed))

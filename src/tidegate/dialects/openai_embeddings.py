@@ -6,9 +6,6 @@ this dialect with names of their own, told by the preset's ``rename``.
 
 from __future__ import annotations
 
-import struct
-from binascii import Error as Base64Error
-from binascii import a2b_base64, b2a_base64
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -28,6 +25,7 @@ from tidegate.ports.dialect import Framing, Hints, Outgoing, Voice, Written
 from tidegate.rules.chat_answer import answer_usage
 from tidegate.rules.error_object import error_body, error_status, error_words, read_error
 from tidegate.rules.upstream_fault import upstream_fault
+from tidegate.rules.vectors import as_array, as_base64
 from tidegate.wire.chat_parts import own_members
 from tidegate.wire.chat_tap import spliced
 from tidegate.wire.json_object import (
@@ -326,27 +324,6 @@ def _write_answer(answer: EmbeddingsAnswer, asked: EmbeddingsRequest) -> Written
     return Written(encode(written), tuple(losses))
 
 
-_floats = msgspec.json.Decoder(list[float]).decode
-
-
 def _value(vector: Vector, wanted: VectorFormat) -> Any:
     """The vector as the client asked for it; counted only where the formats differ."""
-    if vector.format == "base64":
-        if wanted == "base64":
-            return vector.value.decode("latin-1")
-        try:
-            packed = a2b_base64(vector.value)
-        except Base64Error:
-            packed = b""
-        if len(packed) % 4 or not packed:
-            raise Fault("bad_upstream", "A vector is no base64 of floats.", reason="bad_answer", side=UPSTREAM,
-                        retry=IF_IDEMPOTENT)  # fmt: skip
-        return list(struct.unpack(f"<{len(packed) // 4}f", packed))
-    if wanted == "base64":
-        try:
-            numbers = _floats(vector.value)
-            return b2a_base64(struct.pack(f"<{len(numbers)}f", *numbers), newline=False).decode()
-        except (msgspec.DecodeError, struct.error, OverflowError):
-            raise Fault("bad_upstream", "A vector is no array of numbers.", reason="bad_answer", side=UPSTREAM,
-                        retry=IF_IDEMPOTENT) from None  # fmt: skip
-    return raw_of(vector.value)
+    return as_base64(vector) if wanted == "base64" else raw_of(as_array(vector))

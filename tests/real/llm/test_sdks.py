@@ -7,7 +7,7 @@ verifies keys and keeps books: at the end of each test those and the gateway's a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,6 +99,7 @@ def sdks(network: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sd
         for name in VENDORS:
             models.append(model(f"at-{name}", f"{name}/{PRESETS[name].get('model', 'up-model')}"))
             models.append(model(f"think-{name}", f"{name}/up-think"))
+        models.append(model("vectors", "gemini"))  # a name with "gemini" in it makes the SDK join all inputs into one
         config = {
             "listeners": [{"address": f"127.0.0.1:{port}", "tls": secured}],
             "providers": [provider(name, fake) for name in VENDORS],
@@ -188,6 +189,16 @@ def test_gemini_clients_may_say_v1(sdks: Sdks) -> None:
     told_right("genai", kinds, run_python("genai", {**sdks.job([]), "do": todo}))
 
 
+def test_boto3_signs_with_a_pair_of_ours(sdks: Sdks) -> None:
+    pair = pair_of(sdks.house)
+    kinds = all_of("boto3", PYTHON_SDKS)
+    todo = [{"do": thing, "model": asked} for _, thing, asked in kinds]
+    told_right("boto3", kinds, run_python("boto3", {"base": sdks.house.base, **pair, "do": todo}))
+    wrong = {"base": sdks.house.base, "key_id": pair["key_id"], "key": "f" + pair["key"][1:-1] + "0", "do": todo[:1]}
+    (refused,) = run_python("boto3", wrong)
+    assert refused["status"] in (401, 403), refused
+
+
 THINKERS: Final = ("anthropic", "gemini", "bedrock", "openai")
 
 
@@ -212,7 +223,7 @@ def test_thoughts_reach_the_client_as_thoughts(sdks: Sdks, sdk: str, things: tup
 
 
 def test_lists_of_models_are_in_each_sdks_own_shape(sdks: Sdks) -> None:
-    names = {f"{kind}-{vendor}" for vendor in VENDORS for kind in ("at", "think")}
+    names = {f"{kind}-{vendor}" for vendor in VENDORS for kind in ("at", "think")} | {"vectors"}
     for sdk, prefix in {"openai": "", "anthropic": "", "genai": "models/"}.items():
         (told,) = run_python(sdk, sdks.job([("models", "")]))
         assert set(told["ids"]) == {prefix + name for name in names}, sdk
@@ -229,7 +240,7 @@ def test_tokens_are_counted_by_the_vendor_or_else_here(sdks: Sdks) -> None:
 def test_embeddings_pass_and_are_billed(sdks: Sdks) -> None:
     (told,) = run_python("openai", sdks.job([("embeddings", "at-openai")]))
     assert told == {"vectors": [[0.0, 0.5, -0.25, 1.0], [1.0, 0.5, -0.25, 1.0]], "usage": INPUT}
-    assert run_python("genai", sdks.job([("embeddings", "at-gemini")])) == [{"vectors": [[0.0, 0.5], [1.0, 0.5]]}]
+    assert run_python("genai", sdks.job([("embeddings", "vectors")])) == [{"vectors": [[0.0, 0.5], [1.0, 0.5]]}]
     assert run_python("cohere", sdks.job([("embeddings", "at-cohere")])) == [{"vectors": [[0.0, 0.5], [1.0, 0.5]]}]
 
 
@@ -264,8 +275,8 @@ ERRORS: Final[dict[str, tuple[tuple[str, str], dict[int, tuple[str, int]]]]] = {
 BEHIND: Final = ("openai", "anthropic", "gemini")
 
 
-@pytest.fixture
-def failing(network: bool, tmp_path: Path) -> Iterator[Callable[..., tuple[ModelHouse, FakeProvider]]]:
+@pytest.fixture(scope="module")
+def failing(network: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ModelHouse, FakeProvider]]:
     """A gateway whose one target fails as told: each status has a model of its own, so that none rests for another."""
     with FakeProvider() as fake:
         strategy = {"use": "fallback", "retry": 0}
@@ -273,27 +284,37 @@ def failing(network: bool, tmp_path: Path) -> Iterator[Callable[..., tuple[Model
             "providers": [provider(name, fake) for name in BEHIND],
             "models": [{"name": f"{name}-*", "targets": [{"provider": name}], "strategy": strategy} for name in BEHIND],
         }
-        house = ModelHouse(tmp_path, config)
+        house = ModelHouse(tmp_path_factory.mktemp("failing"), config)
         try:
-            house.ready()
-            yield lambda: (house, fake)
+            yield house.ready(), fake
             house.leave()
         finally:
             house.gateway.abandon()
 
 
-@pytest.mark.parametrize("sdk", [name for name in ERRORS if name != "boto3"])
-def test_each_sdk_raises_the_class_that_means_the_fault(
-    failing: Callable[..., tuple[ModelHouse, FakeProvider]], sdk: str
-) -> None:
-    house, fake = failing()
+def pair_of(house: ModelHouse) -> dict[str, str]:
+    """What an AWS client of the tests signs with, as ``tidegate keys show`` tells it."""
+    status, told = house.gateway.get("/api/v1/keys?consumer=tester")
+    assert status == 200, told
+    (item,) = told["items"]
+    return {"key_id": item["access_key_id"], "key": item["secret_access_key"]}
+
+
+@pytest.mark.parametrize("sdk", list(ERRORS))
+def test_each_sdk_raises_the_class_that_means_the_fault(failing: tuple[ModelHouse, FakeProvider], sdk: str) -> None:
+    house, fake = failing
+    fake.forget()
     things, expected = ERRORS[sdk]
     asked = [
-        (thing, f"{vendor}-{status}-{thing}", status) for status in expected for vendor in BEHIND for thing in things
+        (thing, f"{vendor}-{sdk}-{status}-{thing}", status)
+        for status in expected
+        for vendor in BEHIND
+        for thing in things
         if status != 401
-    ]  # fmt: skip
+    ]
     fake.troubles.extend(Trouble("status", status=status) for _, _, status in asked)
-    job = {"base": house.base, "key": KEY, "do": [{"do": thing, "model": name} for thing, name, _ in asked]}
+    key = pair_of(house) if sdk == "boto3" else {"key": KEY}
+    job = {"base": house.base, **key, "do": [{"do": thing, "model": name} for thing, name, _ in asked]}
     told = run_python(sdk, job)
     wrong = [
         f"{thing} {name} {answer.get('error')} {answer.get('status')} {answer.get('says')}"
@@ -308,19 +329,18 @@ def test_each_sdk_raises_the_class_that_means_the_fault(
 
 
 @pytest.mark.parametrize("sdk", ["openai", "anthropic"])
-def test_sdks_try_again_what_may_pass_and_only_that(
-    failing: Callable[..., tuple[ModelHouse, FakeProvider]], sdk: str
-) -> None:
+def test_sdks_try_again_what_may_pass_and_only_that(failing: tuple[ModelHouse, FakeProvider], sdk: str) -> None:
     """``x-should-retry`` and ``retry-after`` steer the SDKs' own two retries (LLM 5.11)."""
-    house, fake = failing()
+    house, fake = failing
+    fake.forget()
     thing = ERRORS[sdk][0][0]
     fake.troubles.extend([Trouble("status", status=500), Trouble("status", status=500)])
-    job = {"base": house.base, "key": KEY, "retries": 2, "do": [{"do": thing, "model": "openai-again"}]}
+    job = {"base": house.base, "key": KEY, "retries": 2, "do": [{"do": thing, "model": f"openai-{sdk}-again"}]}
     (told,) = run_python(sdk, job)
     assert told["text"] == TEXT and len(fake.heard) == 3
     fake.forget()
     fake.always = Trouble("status", status=400)
-    (told,) = run_python(sdk, {**job, "do": [{"do": thing, "model": "openai-never"}]})
+    (told,) = run_python(sdk, {**job, "do": [{"do": thing, "model": f"openai-{sdk}-never"}]})
     assert told["status"] == 400 and len(fake.heard) == 1
 
 

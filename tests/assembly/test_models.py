@@ -14,7 +14,7 @@ from tidegate.assembly import models as a
 from tidegate.assembly.build import Builder, BuildError, Built
 from tidegate.assembly.check import check
 from tidegate.assembly.config import Gateway
-from tidegate.assembly.config_models import PipelineMap
+from tidegate.assembly.config_models import PipelineMap, Tenant
 from tidegate.assembly.facts import Clause, Fact, FactTable
 from tidegate.assembly.inert import InertTools
 from tidegate.ports.models import CatalogueRow, ModelsPlan
@@ -354,3 +354,13 @@ def test_the_ledgers_words_reach_the_worker() -> None:
     assert (found.durability, found.keep) == ("process", 90 * 86_400.0)
     found = plan(ledger={"durability": "full", "keep": "1d"})
     assert (found.durability, found.keep) == ("full", 86_400.0)
+
+
+def test_several_tenants_are_noticed() -> None:
+    one = b'{"name":"a","tenant":"x"},\n{"name":"b","tenant":"x"}'
+    assert not a.several_tenants((), b"")
+    assert not a.several_tenants((), one)
+    assert not a.several_tenants((), b'{"name":"a"},\n{"name":"b"}')
+    assert a.several_tenants((), one + b',\n{"name":"c"}')
+    assert a.several_tenants((), one + b',\n{"name":"c","tenant":"y"}')
+    assert a.several_tenants((Tenant(name="x"), Tenant(name="y")), b"")

@@ -214,3 +214,12 @@ def test_dollars_written_are_dollars_read(nusd: int) -> None:
 
 def test_no_reservation_is_larger_than_what_a_store_can_hold() -> None:
     assert reserve_of(PriceRow("p", {"output": 10**12}), 0, 1 << 31, 1 << 16) == 10**18
+
+
+def test_a_service_tier_is_booked_and_set_aside_at_its_own_price() -> None:
+    """``service_tier: priority`` costs what the row of that tier says; ``auto`` may cost the dearest of them."""
+    priority = PriceRow("m@priority", {"input": 2_000_000, "output": 4_000_000})
+    row = PriceRow("m", {"input": 1_000_000, "output": 2_000_000}, services={"priority": priority})
+    assert cost_of(Usage(input=10, output=10, tier="priority"), row).nusd == 60
+    assert cost_of(Usage(input=10, output=10, tier="default"), row).nusd == 30
+    assert [reserve_of(row, 10, 10, tier=tier) for tier in ("", "default", "priority", "auto")] == [30, 30, 60, 60]

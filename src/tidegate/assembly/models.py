@@ -239,6 +239,7 @@ class ModelWork:
             patterns=tuple(sorted(patterns, key=lambda found: (-len(found[0]), found[0]))),
             providers=self.providers,
             callers=ModelCallers(consumers, tenants, self._limits),
+            several_tenants=several_tenants(tenants, consumers),
             dialects=self._dialects,
             facts=self.facts,
             durability=ledger.durability,
@@ -254,6 +255,18 @@ def _state(file: str) -> tuple[int, ...]:
     except OSError:
         found = None
     return () if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+_TENANT: Final = re.compile(rb'"tenant":"([^"\\\\]+)"').findall
+
+
+def several_tenants(tenants: tuple[m.Tenant, ...], consumers: bytes) -> bool:
+    """Whether consumers, as they stand in a generation, belong to more than one tenant, or more than one is named."""
+    named = _TENANT(consumers)
+    found = {name.decode() for name in named} | {tenant.name for tenant in tenants}
+    if consumers and len(named) < consumers.count(b'{"name":'):
+        found.add("default")
+    return len(found) > 1
 
 
 def _shared(limits: Limits, owner: str, item: m.ModelLimits, slots: bool = False) -> Policies:

@@ -241,6 +241,8 @@ class ModelsPlan:
     callers: Callers
     dialects: dict[str, Dialect]
     facts: FactsOf
+    several_tenants: bool = False
+    """More than one tenant may ask: what a provider's account shows of all its objects is nobody's to see."""
     durability: Literal["process", "full"] = "process"
     """What the ledger's lines survive: a killed process, or a machine that loses power (LLM 10.1)."""
     keep: float = 90 * 86_400.0

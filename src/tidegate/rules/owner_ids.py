@@ -1,5 +1,6 @@
 """Objects that live with one provider (files, uploads, batches) carry its tag in their id, so that any later call finds
-the owner without a table (LLM 7): ``file-<tag>-<the provider's id>``."""
+the owner without a table (LLM 7): ``file-<tag>-<the provider's id>``. A tag is of a provider and a tenant: an id that
+was given to one tenant means nothing in another's hands."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import re
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final
+
+from tidegate.exchange.fault import CLIENT, Fault
 
 WORDS: Final = {"files": "file", "uploads": "upload", "batches": "batch"}
 NAMES: Final = frozenset({
@@ -20,20 +23,24 @@ _TAGGED: Final = re.compile(r"(?:file|upload|batch)-([0-9a-f]{8})-")
 _TAGGED_BYTES: Final = re.compile(rb'(?<=")(?:file|upload|batch)-([0-9a-f]{8})-')
 
 
-def tag_of(provider: str) -> str:
-    """Eight letters for *provider*: its name says nothing to a client."""
-    return blake2b(provider.encode(), digest_size=4).hexdigest()
+def tag_of(provider: str, tenant: str) -> str:
+    """Eight letters for the objects of *tenant* at *provider*: the names say nothing to a client."""
+    return blake2b(f"{tenant}\0{provider}".encode(), digest_size=4).hexdigest()
 
 
-def owner_of(text: str, providers: Iterable[str]) -> str:
-    """Whose object the id at the beginning of *text* names, "" when it says nothing or nobody here has that tag."""
+def owner_of(text: str, providers: Iterable[str], tenant: str) -> str:
+    """Whose object the id at the beginning of *text* names, "" when it names none of ours. Raises ``not_found`` for an
+    id with a tag that nobody has in *tenant*: it is another tenant's, or made up."""
     found = _TAGGED.match(text)
-    if found is None:
-        return ""
+    return "" if found is None else owner_by(found[1], providers, tenant)
+
+
+def owner_by(tag: str, providers: Iterable[str], tenant: str) -> str:
+    """The provider whose objects of *tenant* have *tag*. Raises ``not_found``."""
     for provider in providers:
-        if tag_of(provider) == found[1]:
+        if tag_of(provider, tenant) == tag:
             return provider
-    return ""
+    raise Fault("not_found", "There is no such object.", side=CLIENT)
 
 
 def owners_in(body: bytes) -> frozenset[str]:
@@ -53,20 +60,20 @@ def untagged(body: bytes) -> bytes:
     return _TAGGED_BYTES.sub(b"", body) if owners_in(body) else body
 
 
-def tagged(value: Any, kind: str, provider: str, depth: int = DEPTH) -> Any:
-    """An answer about objects of *kind* with our ids in the place of the provider's."""
+def tagged(value: Any, kind: str, tag: str, depth: int = DEPTH) -> Any:
+    """An answer about objects of *kind* with our ids, under *tag*, in the place of the provider's."""
     if depth <= 0:
         return value
     if isinstance(value, list):
-        return [tagged(item, kind, provider, depth - 1) for item in value]
+        return [tagged(item, kind, tag, depth - 1) for item in value]
     if not isinstance(value, dict):
         return value
     made: dict[str, Any] = {}
     for name, item in value.items():
         if name in NAMES and isinstance(item, str) and item:
-            made[name] = f"{_word(name, kind, value)}-{tag_of(provider)}-{item}"
+            made[name] = f"{_word(name, kind, value)}-{tag}-{item}"
         else:
-            made[name] = tagged(item, kind, provider, depth - 1)
+            made[name] = tagged(item, kind, tag, depth - 1)
     return made
 
 

@@ -5,9 +5,9 @@ A price is n$ per million of its unit. Also here: the most a call can cost, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from tidegate.exchange.chat import Usage
 from tidegate.exchange.ledger import CostPart
@@ -39,6 +39,8 @@ class Prices(Protocol):
     def units(self) -> dict[str, int]: ...
     @property
     def tiers(self) -> dict[str, tuple[Tier, ...]]: ...
+    @property
+    def services(self) -> Mapping[str, Any]: ...
     @property
     def per_request(self) -> int: ...
     @property
@@ -115,6 +117,8 @@ def cost_of(usage: Usage, prices: Prices) -> Cost:
     input costs as input, thinking as output."""
     if prices.free:
         return FREE
+    if usage.tier and prices.services:
+        prices = prices.services.get(usage.tier, prices)
     if not prices.tiers and not prices.per_request and _is_plain(usage):
         return _plain(usage.input, usage.output, prices.units)
     read = max(0, usage.input)
@@ -247,6 +251,7 @@ def reserve_of(
     cache_writes: bool = True,
     media: bool = True,
     other: Usage = _NOTHING,
+    tier: str = "",
 ) -> int:
     """The most n$ that a call may cost: *read* tokens at the dearest input price within reach, *written* times *n* at
     the dearest output price, and fees.
@@ -254,9 +259,16 @@ def reserve_of(
     cache_writes  may it write to the provider's cache, which costs more than reading?
     media         may it read or make audio or images?
     other         bounds of what is not counted in tokens (characters, milliseconds, images, searches, tool calls)
+    tier          the service tier that is asked for; with "auto" any of them may be given
     """
     if prices.free:
         return 0
+    if tier and prices.services:
+        rows = [prices, *prices.services.values()] if tier == "auto" else [prices.services.get(tier, prices)]
+        if rows != [prices]:
+            return max(
+                [reserve_of(row, read, written, n, cache_writes=cache_writes, media=media, other=other) for row in rows]
+            )
     inward = _READ_UNITS + (_WRITTEN_UNITS if cache_writes else ()) + (_MEDIA_IN if media else ())
     outward = _OUT_UNITS + (_MEDIA_OUT if media else ())
     total = (read * _dearest(prices, inward, read) + written * n * _dearest(prices, outward, read)) * 1000

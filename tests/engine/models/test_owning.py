@@ -37,7 +37,7 @@ def doors(number: int) -> dict[str, DoorPlan]:
 
 P1, P2 = provider(1, doors=doors(1)), provider(2, doors=doors(2))
 PLAN = models(model("fast", target(P1), target(P2, "other", 1)))
-TAG = tag_of("p2")
+TAG = tag_of("p2", "default")
 
 
 def request(method: str, path: str) -> str:
@@ -62,6 +62,18 @@ def test_an_upload_streams_to_the_provider_that_is_named_and_its_id_names_it() -
         assert books.records[0].provider == "p2" and books.records[0].cost == 0
 
     scene(play, PLAN)
+
+
+def test_where_tenants_share_an_account_its_objects_are_not_listed_and_strange_ids_are_not_found() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(request("GET", "/v1/files?provider=p2"))
+        assert b'"code":"forbidden"' in (got := client.hears()) or b" 403 " in got
+        client.says(request("DELETE", f"/v1/files/file-{tag_of('p2', 'other')}-file-abc"))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 404 ")
+        assert house.connected == []
+
+    scene(play, replace(PLAN, several_tenants=True))
 
 
 def test_an_id_finds_its_owner_and_is_its_own_again_there() -> None:

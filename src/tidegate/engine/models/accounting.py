@@ -453,8 +453,20 @@ def worst_case(call: ModelCall, candidate: Candidate, counted: int = 0) -> int:
     dialect = candidate.door.dialect
     writes = dialect is not None and dialect.name in CACHE_WRITERS
     return reserve_of(
-        price, read, most_output(call, candidate), needs.answers, cache_writes=writes, media=needs.media > 0
+        price,
+        read,
+        most_output(call, candidate),
+        needs.answers,
+        cache_writes=writes,
+        media=needs.media > 0,
+        tier=tier_of(call.members),
     )
+
+
+def tier_of(members: dict[str, Any]) -> str:
+    """The service tier that a call asks for, in any dialect's spelling."""
+    told = members.get("service_tier") or members.get("serviceTier") or members.get("speed") or ""
+    return told if isinstance(told, str) else ""
 
 
 def most_output(call: ModelCall, candidate: Candidate) -> int:

@@ -151,7 +151,7 @@ def candidates_of(call: ModelCall, states: ModelStates) -> list[Candidate]:
         raise why
     tags = owners_in(call.body)
     if tags:
-        found = [c for c in found if tags == {tag_of(c.target.provider.name)}]
+        found = [c for c in found if tags == {tag_of(c.target.provider.name, call.caller.tenant)}]
         if not found:
             raise Fault("invalid_request", "The files of the call belong to another provider.", reason="file_owner",
                         side=CLIENT)  # fmt: skip

@@ -15,7 +15,7 @@ from tidegate.ports.dialect import Voice
 from tidegate.ports.models import CatalogueRow, DoorPlan, ModelPlan, ModelTargetPlan, PriceRow, ProviderPlan
 from tidegate.rules.canonical import query_value
 from tidegate.rules.model_access import allowed, matches, within
-from tidegate.rules.owner_ids import owner_of, owners_in, tag_of, untagged, untagged_path
+from tidegate.rules.owner_ids import owner_by, owner_of, owners_in, untagged, untagged_path
 from tidegate.rules.surfaces import surface_of
 
 OWNED = frozenset({"files", "uploads", "batches", "stored"})
@@ -35,10 +35,8 @@ async def prepare(call: ModelCall, body: RequestBody | None) -> Candidate:
         kind = call.x.head.index.get("content-type", "")
         if "json" in kind and not (surface.kind == "files" and surface.path == ""):
             await read_json(call, body)
-            tags = owners_in(call.body)
-            for name in call.models.providers:
-                if tag_of(name) in tags:
-                    owner = name
+            for tag in owners_in(call.body):
+                owner = owner_by(tag, call.models.providers, call.caller.tenant)
             call.body = untagged(call.body)
         else:
             limit = call.llm.multipart
@@ -46,7 +44,9 @@ async def prepare(call: ModelCall, body: RequestBody | None) -> Candidate:
                 raise Fault("body_too_large", "The body is larger than this route allows.", side=CLIENT, close=True)
             body.limit = limit
             call.form = body
-    owner = owner_of(surface.path.lstrip("/"), call.models.providers) or owner
+    owner = owner_of(surface.path.lstrip("/"), call.models.providers, call.caller.tenant) or owner
+    if surface.path in ("", "/") and surface.kind in OWNED and call.x.method != "POST":
+        refuse_listing(call)
     provider, door = owner_for(call, owner)
     path = untagged_path(surface.path)
     if surface.kind == "raw":
@@ -68,6 +68,13 @@ async def prepare(call: ModelCall, body: RequestBody | None) -> Candidate:
     return Candidate(target, replace(door, path=door.path + path, stream_path=""), call.asked, True,
                      Voice(vendor=provider.vendor, model=call.asked), price, row,
                      states.of(f"{provider.name}/{surface.kind}"))  # fmt: skip
+
+
+def refuse_listing(call: ModelCall) -> None:
+    """A provider's account knows no tenants of ours: its lists show everybody's objects."""
+    if call.models.several_tenants:
+        raise Fault("forbidden", "Several tenants share the provider's account, so its objects are not listed.",
+                    reason="shared_account", side=CLIENT)  # fmt: skip
 
 
 def named_model(call: ModelCall, path: str) -> str:

@@ -38,7 +38,7 @@ from tidegate.ports.models import CredentialPlan
 from tidegate.rules.chat_assembly import deltas_of
 from tidegate.rules.emulated_output import plain_answer
 from tidegate.rules.fallback import ATTEMPTS, CREDENTIAL_OUT, Row, after, row_of
-from tidegate.rules.owner_ids import WORDS, tagged
+from tidegate.rules.owner_ids import WORDS, tag_of, tagged
 from tidegate.rules.plain_usage import usage_of
 from tidegate.rules.quota_fields import rest_after
 from tidegate.rules.repeating import changes_state
@@ -310,7 +310,8 @@ def with_tags(call: ModelCall, candidate: Candidate, body: bytes) -> bytes:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return body
-    return msgspec.json.encode(tagged(found, call.surface.kind, candidate.target.provider.name))
+    tag = tag_of(candidate.target.provider.name, call.caller.tenant)
+    return msgspec.json.encode(tagged(found, call.surface.kind, tag))
 
 
 def asked_for_usage(call: ModelCall) -> bool:

@@ -856,7 +856,9 @@ def test_oddity_azures_first_chunk_has_no_choices() -> None:
 def test_oddity_members_that_are_null_say_nothing() -> None:
     nothing = {"usage": None, "error": None, "service_tier": None, "system_fingerprint": None}
     first = {"id": "", "model": "", "choices": [], **nothing}
-    told = of(first, chunk({"content": "a", "tool_calls": None, "audio": None}, **nothing), chunk({}, "stop", **nothing))
+    told = of(
+        first, chunk({"content": "a", "tool_calls": None, "audio": None}, **nothing), chunk({}, "stop", **nothing)
+    )
     assert (assembled(told).id, text(told), assembled(told).usage) == ("chatcmpl-1", "a", None)
 
 

@@ -18,7 +18,8 @@ FILES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in ("_
 SURFACES = set(port.Surface.__args__)  # type: ignore[attr-defined]
 DIALECTS = {
     "", "openai_chat", "openai_responses", "openai_completions", "openai_embeddings", "anthropic_messages",
-    "gemini_generate", "gemini_embeddings", "cohere_embeddings", "ollama_embeddings", "bedrock_converse", "cohere_chat", "ollama_chat",
+    "gemini_generate", "gemini_embeddings", "cohere_embeddings", "ollama_embeddings", "bedrock_converse", "cohere_chat",
+    "ollama_chat",
 }  # fmt: skip
 
 

@@ -319,7 +319,7 @@ class RoutePlan:
     """S7.6: (field to set upstream, ``consumer`` | ``tenant`` | ``claim:NAME``)."""
     log_query: tuple[str, ...] = ()
     llm: LlmPlan | None = None
-    """With ``lane`` ``llm``. ``timeouts`` is then always set (``request`` 600 s by default, what official SDKs wait)."""
+    """With ``lane`` ``llm``. ``timeouts`` is then always set (``request`` 600 s by default: what SDKs wait)."""
 
 
 class Router(Protocol):

@@ -27,8 +27,8 @@ class Surface(NamedTuple):
     dialect  whose words the client speaks, in faults too
     model    from the path, "" where the body names it
     stream   from the path, None where the body says it
-    path     of Gemini's calls the action; else what to ask of the owner of an object: the path behind its collection (``/file-1/content``), "" for the
-             collection itself; of ``models`` the id asked for
+    path     of Gemini's calls the action; else what to ask of the owner of an object: the path behind its collection
+             (``/file-1/content``), "" for the collection itself; of ``models`` the id asked for
     """
 
     kind: str

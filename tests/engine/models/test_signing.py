@@ -133,6 +133,7 @@ def formatted(at: float) -> str:
 
 def test_a_clock_that_differs_is_learnt_from_the_refusal_and_the_call_is_signed_anew() -> None:
     keys = (CredentialPlan("c", signer="sigv4", auth=SigV4(), secret="AKID:secret", region="eu-west-1"),)
+
     async def play(house: House, client: Side, books: MemoryBooks) -> None:
         wall = house.tools.wall()
         date = "date: " + formatdate(wall + 900.0, usegmt=True)

@@ -104,7 +104,8 @@ def test_f16_a_thousand_clients_on_four_workers_never_pass_a_budget(
         read, written = fake.billed()
         assert worth(read, written) == counts[200] * COST <= BUDGET
         assert BUDGET - worth(read, written) < worst(stream) + COST, "the last of it can be spent"
-        assert fake.most_in_flight <= BUDGET // worst(stream), "each call in flight has its worst case set aside"
+        # Each call in flight has its worst case set aside; one that is settled may still be ending at the vendor.
+        assert fake.most_in_flight <= 2 * (BUDGET // worst(stream))
         for answer in answers:
             if isinstance(answer, Answer) and answer.status == 429:
                 refused = json.loads(answer.body)["error"]

@@ -34,3 +34,15 @@ def test_nobody_can_write_more_than_the_catalogue_says() -> None:
     assert clamp(6, 1, 0, **{**NONE, "known": 4}) == Clamped(4, 1, "max_output=4")
     assert clamp(6, 1, 0, **{**NONE, "known": 4, "most_output": 5, "lower": True}) == Clamped(4, 1, "max_output=4")
     assert clamp(0, 1, 0, **{**NONE, "known": 4}) == Clamped(0, 1, "")
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_a_call_that_names_no_output_gets_the_bound(lower: bool) -> None:
+    assert clamp(0, 1, 0, **{**NONE, "most_output": 5, "lower": lower}) == Clamped(5, 1, "max_output=5")
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_more_candidates_than_the_bound_are_refused(lower: bool) -> None:
+    with pytest.raises(Fault, match="clamp"):
+        clamp(1, 1, 0, **{**NONE, "lower": lower}, candidates=3, most_candidates=2)
+    assert clamp(1, 1, 0, **NONE, candidates=2, most_candidates=2) == Clamped(1, 1, "")

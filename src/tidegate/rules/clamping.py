@@ -16,10 +16,11 @@ class Clamped(NamedTuple):
 
 
 def clamp(output: int, choices: int, read: int, *, most_output: int, most_choices: int, most_input: int, known: int,
-          lower: bool) -> Clamped:  # fmt: skip
+          lower: bool, candidates: int = 1, most_candidates: int = 0) -> Clamped:  # fmt: skip
     """The call with *output* tokens (0: not named), *choices* and about *read* tokens of input, within the bounds of
     its model (0: none). *known* is the catalogue's maximum: what is above it is always lowered, for nobody could serve
-    it. Raises ``invalid_request`` where the bounds refuse."""
+    it. A call that names no output gets the bound, or it would have none. *candidates* (``best_of``) are never lowered:
+    fewer of them is another call. Raises ``invalid_request`` where the bounds refuse."""
     said: list[str] = []
     if most_input and read > most_input:
         raise _above("input", most_input)
@@ -28,8 +29,10 @@ def clamp(output: int, choices: int, read: int, *, most_output: int, most_choice
             raise _above("n", most_choices)
         choices = most_choices
         said.append(f"n={choices}")
-    if most_output and output > most_output:
-        if not lower:
+    if most_candidates and candidates > most_candidates:
+        raise _above("best_of", most_candidates)
+    if most_output and (output > most_output or not output):
+        if output and not lower:
             raise _above("max_output", most_output)
         output = most_output
         said.append(f"max_output={output}")

@@ -280,14 +280,14 @@ def clamped(call: ModelCall, found: list[Candidate]) -> None:
         return
     bounds = plan.clamp
     known = min([c.catalogue.max_output for c in found])
-    bounded = bounds.max_output or bounds.max_input or bounds.n
+    bounded = bounds.max_output or bounds.max_input or bounds.n or bounds.best_of
     if not bounded and not (known and any(word in call.body for word in BOUND_WORDS)):
         return
     needs = call.needs
     kept = clamp(
         needs.output, needs.choices, needs.input_tokens, most_output=bounds.max_output, most_choices=bounds.n,
         most_input=bounds.max_input, known=max([c.catalogue.max_output for c in found]) if known else 0,
-        lower=bounds.lower,
+        lower=bounds.lower, candidates=needs.best_of, most_candidates=bounds.best_of,
     )  # fmt: skip
     if kept.said:
         call.clamped = kept.said

@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+
+settings.register_profile("tidegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tidegate")
+"""How long an example takes says what else runs on the machine, not whether the code is right."""
 
 LAST = ("control", "real", "abuse")
 """Folders whose tests start processes: a mistake in a decision is shown before they begin."""

@@ -127,10 +127,10 @@ def tenant_fair(run: Run) -> None:
 
 @case("OV-mem-pressure", "49820ab247c9")
 def mem_pressure(run: Run) -> None:
-    """One worker with a limit of 320 MiB, and bodies of 1 MiB that are held because they never end. The limit is taken
+    """One worker with a limit of 416 MiB, and bodies of 1 MiB that are held because they never end. The limit is taken
     back from the kernel once the guard has read it: what is tested is the guard, and Python's own allocation failures
     would come first. From 92 % nothing new is accepted, and there is no kill; what was there is served."""
-    limit = 320 << 20
+    limit = 416 << 20
     schema = {"use": "json_schema", "request": {"schema": True}}
     hold = {"name": "hold", "match": {"path": "/hold"}, "filters": [{"use": "api_key"}, schema], "upstream": "echo"}
     gateway = run.world.boot(run.world.small(routes=[hold]), workers=1)

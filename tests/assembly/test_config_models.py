@@ -7,17 +7,47 @@ from pydantic import ValidationError
 
 from tidegate.assembly import config_models as m
 from tidegate.assembly.config_words import Section
+from tidegate.rules.pricing import dollars
 
 
 @pytest.mark.parametrize(
     ("written", "nusd"),
-    [(10, 10_000_000_000), (0.15, 150_000_000), ("0.075", 75_000_000), (0.3, 300_000_000), (0, 0)],
+    [
+        (10, 10_000_000_000),
+        (0.15, 150_000_000),
+        ("0.075", 75_000_000),
+        (0.3, 300_000_000),
+        (0, 0),
+        ("10", 10_000_000_000),
+        ("0.125", 125_000_000),
+        ("0.000000001", 1),
+        ("1e3", 1_000_000_000_000),
+    ],
 )
 def test_dollars_are_read_as_written(written: object, nusd: int) -> None:
     assert m.parse_usd(written) == nusd
 
 
-@pytest.mark.parametrize("written", [True, None, -1, "ten", float("nan"), float("inf"), "1e10", "0.0000000001", []])
+@pytest.mark.parametrize(
+    "written",
+    [
+        True,
+        None,
+        -1,
+        "ten",
+        float("nan"),
+        float("inf"),
+        "1e10",
+        "0.0000000001",
+        [],
+        "",
+        "-1",
+        "NaN",
+        "Infinity",
+        "1e20",
+        "1e999999999",
+    ],
+)
 def test_what_is_no_amount_is_refused(written: object) -> None:
     with pytest.raises(ValueError, match="an amount of dollars"):
         m.parse_usd(written)
@@ -25,7 +55,7 @@ def test_what_is_no_amount_is_refused(written: object) -> None:
 
 @given(st.integers(0, m.MOST_USD * m.NUSD))
 def test_an_amount_is_written_so_that_it_is_read_again(nusd: int) -> None:
-    assert m.parse_usd(m.format_usd(nusd)) == nusd
+    assert m.parse_usd(dollars(nusd)) == nusd
 
 
 def test_a_budget_may_be_one_or_several() -> None:

@@ -17,7 +17,6 @@ from tidegate.rules.generate_parts import (
     is_place_id,
     place_id,
     read_parts,
-    text_part,
 )
 from tidegate.wire.json_object import WrongShape, encode
 
@@ -127,5 +126,4 @@ def test_shapes_of_parts() -> None:
     assert read_parts(b'{"text":"hi"}', "p", reader, [])[0] == Text(text="hi", raw=b'{"text":"hi"}')
     with pytest.raises(WrongShape, match=r"p\[0\]\.text"):
         read_parts(b'[{"text":7}]', "p", reader, [])
-    assert text_part('a"🌊') == '{"text":"a\\"🌊"}'.encode()
     assert arguments_object("[]") is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tidegate.exchange.chat import Usage
 from tidegate.exchange.ledger import CostPart
 from tidegate.ports.models import PriceRow, PriceTier
-from tidegate.rules.pricing import cost_of, dollars, nano_dollars, price_at, reserve_of
+from tidegate.rules.pricing import cost_of, dollars, price_at, reserve_of
 
 USD = 1_000_000_000
 SONNET = PriceRow(
@@ -188,28 +188,10 @@ def test_no_usage_whatever_costs_less_than_nothing(usage: Usage, row: PriceRow) 
 
 
 @pytest.mark.parametrize(
-    ("text", "nusd"), [("10", 10 * USD), ("0.125", 125_000_000), ("0", 0), ("0.000000001", 1), ("1e3", 1000 * USD)]
-)
-def test_dollars_are_read_as_decimal_text(text: str, nusd: int) -> None:
-    assert nano_dollars(text) == nusd
-
-
-@pytest.mark.parametrize("text", ["", "ten", "-1", "NaN", "Infinity", "0.0000000001", "1e20", "1e999999999"])
-def test_what_is_no_amount_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        nano_dollars(text)
-
-
-@pytest.mark.parametrize(
     ("nusd", "text"), [(0, "0"), (1, "0.000000001"), (12_500_000, "0.0125"), (3 * USD, "3"), (-1_500_000_000, "-1.5")]
 )
 def test_n_dollars_are_written_as_dollars(nusd: int, text: str) -> None:
     assert dollars(nusd) == text
-
-
-@given(st.integers(0, 10**21))
-def test_dollars_written_are_dollars_read(nusd: int) -> None:
-    assert nano_dollars(dollars(nusd)) == nusd
 
 
 def test_no_reservation_is_larger_than_what_a_store_can_hold() -> None:

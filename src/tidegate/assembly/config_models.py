@@ -24,6 +24,7 @@ from pydantic import (
 
 from tidegate.assembly.config_words import FieldName, FieldValue, Key, Moment, Name, Part, Section, unique
 from tidegate.ports.settings import Duration, Rate, Share, Size, parse_duration
+from tidegate.rules.pricing import dollars
 
 NUSD: Final = 1_000_000_000
 """n$ in one US dollar."""
@@ -47,16 +48,10 @@ def parse_usd(value: object) -> int:
     return int(nusd)
 
 
-def format_usd(nusd: int) -> str:
-    """n$ as dollars, the shortest exact text."""
-    whole, rest = divmod(nusd, NUSD)
-    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
-
-
 Usd = Annotated[
     int,
     BeforeValidator(parse_usd),
-    PlainSerializer(format_usd, return_type=str, when_used="json"),
+    PlainSerializer(dollars, return_type=str, when_used="json"),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}], "examples": [10, 0.15]}),
 ]
 """US dollars, kept as n$."""

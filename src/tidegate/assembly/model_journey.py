@@ -9,12 +9,12 @@ from typing import Final
 
 from tidegate.assembly import providers
 from tidegate.assembly.check import Checked
-from tidegate.assembly.config_models import format_usd
 from tidegate.exchange.fault import Fault
 from tidegate.ports.models import DoorPlan, ModelPlan, ModelsPlan, ModelTargetPlan, PriceRow
 from tidegate.ports.plan import Plan, RoutePlan
 from tidegate.ports.settings import format_duration, format_size
 from tidegate.rules.model_access import longest
+from tidegate.rules.pricing import dollars
 from tidegate.rules.surfaces import Surface, surface_of
 
 SHOWN: Final = ("input", "cache_read", "output", "images", "characters", "seconds_in", "searches")
@@ -163,7 +163,7 @@ def price_text(price: PriceRow | None) -> str:
         return "unknown, so it is left out: add price: to the target, the model or the provider"
     if price.free:
         return "free"
-    told = [f"{unit} {format_usd(price.units[unit])}" for unit in SHOWN if unit in price.units]
+    told = [f"{unit} {dollars(price.units[unit])}" for unit in SHOWN if unit in price.units]
     if price.per_request:
-        told.append(f"request {format_usd(price.per_request)} each")
+        told.append(f"request {dollars(price.per_request)} each")
     return f"{', '.join(told) or 'per request'} USD per million ({price.source})"

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Final
 
 from tidegate.assembly.check import Checked
-from tidegate.assembly.config_models import format_usd
 from tidegate.assembly.model_journey import address
 from tidegate.engine.models.signing import signed_fields
 from tidegate.exchange.chat import ChatRequest, Message, Text
@@ -19,7 +18,7 @@ from tidegate.exchange.fault import Fault
 from tidegate.ports.dialect import Voice
 from tidegate.ports.models import CredentialPlan, DoorPlan, ModelTargetPlan, ProviderPlan
 from tidegate.ports.plan import UpstreamPlan
-from tidegate.rules.pricing import cost_of
+from tidegate.rules.pricing import cost_of, dollars
 
 DONE: Final = 0
 REFUSED: Final = 1
@@ -86,7 +85,7 @@ def _ask(
     if usage is not None:
         told += f", {usage.input} tokens in, {usage.output} out"
         if price is not None:
-            told += f", {format_usd(cost_of(usage, price).nusd)} USD"  # type: ignore[arg-type]
+            told += f", {dollars(cost_of(usage, price).nusd)} USD"  # type: ignore[arg-type]
     say(who + told)
     return True
 

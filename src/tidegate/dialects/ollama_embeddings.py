@@ -14,6 +14,7 @@ from tidegate.exchange.fault import CLIENT, CODES, IF_IDEMPOTENT, UPSTREAM, Faul
 from tidegate.ports.dialect import Framing, Hints, Outgoing, Voice, Written
 from tidegate.rules.addressed_options import merge_options, read_options
 from tidegate.rules.error_object import error_words
+from tidegate.rules.losses import put_extras
 from tidegate.rules.ollama_messages import read_usage
 from tidegate.rules.ollama_tap import spliced
 from tidegate.rules.upstream_fault import upstream_fault
@@ -142,12 +143,7 @@ def _write_request(request: EmbeddingsRequest, voice: Voice) -> Outgoing:
         losses.append("purpose")
     if request.user:
         losses.append("user")
-    if request.extra is not None:
-        for name, value in request.extra.members:
-            if value and (request.extra.dialect == NAME or name in voice.accepts):
-                body.setdefault(name, raw_of(value))
-            elif value:
-                losses.append(name)
+    losses += put_extras(body, request.extra, NAME, voice.accepts)
     losses += merge_options(body, request.options, voice.addressed)
     return Outgoing(encode(body), tuple(dict.fromkeys(losses)))
 

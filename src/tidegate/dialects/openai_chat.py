@@ -21,7 +21,7 @@ from tidegate.rules.chat_event_reader import ChatEventReader
 from tidegate.rules.chat_event_writer import ChatEventWriter
 from tidegate.rules.chat_prefill import is_prefilled
 from tidegate.rules.error_object import error_body, read_error
-from tidegate.rules.losses import state_wishes
+from tidegate.rules.losses import put_extras, state_wishes
 from tidegate.rules.thinking_budget import effort_of
 from tidegate.rules.tool_ids import LETTERS_AND_DIGITS, fit_id
 from tidegate.rules.tool_names import name_aliases
@@ -421,11 +421,7 @@ class _RequestWriter:
             for name in self.request.cleared:
                 self.body.setdefault(name, None)
             return
-        for name, value in extra.members:
-            if name in self.voice.accepts and value:
-                self.body.setdefault(name, raw_of(value))
-            elif value:
-                self.losses.append(name)
+        self.losses += put_extras(self.body, extra, CHAT, self.voice.accepts)
 
 
 def _fit(id: str) -> str:

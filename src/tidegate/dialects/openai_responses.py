@@ -11,7 +11,7 @@ from tidegate.ports.dialect import EventReader, EventWriter, Framing, Hints, Out
 from tidegate.rules.addressed_options import merge_options
 from tidegate.rules.chat_prefill import is_prefilled
 from tidegate.rules.error_object import error_body, read_error
-from tidegate.rules.losses import state_wishes
+from tidegate.rules.losses import put_extras, state_wishes
 from tidegate.rules.response_answer import (
     event_usage,
     finish,
@@ -365,11 +365,7 @@ class _Writer:
             for name in self.request.cleared:
                 self.body.setdefault(name, None)
             return
-        for name, value in extra.members:
-            if name in self.voice.accepts and value:
-                self.body.setdefault(name, raw_of(value))
-            elif value:
-                self.losses.append(name)
+        self.losses += put_extras(self.body, extra, RESPONSES, self.voice.accepts)
 
 
 def _fit(id: str) -> str:

@@ -24,6 +24,7 @@ from tidegate.exchange.chat import (
     ToolResult,
     Video,
 )
+from tidegate.rules.losses import put_extras
 from tidegate.rules.sealed_origin import marked, unmarked
 from tidegate.rules.tool_ids import fit_id
 from tidegate.wire.json_object import (
@@ -277,15 +278,8 @@ class BlockWriter:
 
     def extras(self, block: dict[str, object], extra: Extra | None, path: str) -> None:
         """Puts the members of *extra* behind the known ones of *block*, when they are this dialect's."""
-        if extra is None:
-            return
-        for name, value in extra.members:
-            if not value:  # only a spelling is remembered there
-                continue
-            if extra.dialect == NAME or name in self._accepts:
-                block.setdefault(name, raw_of(value))
-            else:
-                self.lose(f"{path}.{name}" if path else name)
+        for name in put_extras(block, extra, NAME, self._accepts, path):
+            self.lose(name)
 
     def block(self, part: Part, path: str) -> dict[str, object] | None:
         """*part* as a block; None when there is nothing to say or it is lost. *path* names its message."""

@@ -32,7 +32,6 @@ from tidegate.rules.tool_ids import minted_id
 from tidegate.wire.json_object import (
     NULL,
     WrongShape,
-    encode,
     is_array,
     is_object,
     is_string,
@@ -443,8 +442,3 @@ def read_parts(value: bytes, path: str, reader: PartReader, pending: list[tuple[
     for at, raw in enumerate(raws):
         parts += reader.read(raw, f"{path}[{at}]", pending)
     return parts
-
-
-def text_part(text: str) -> bytes:
-    """A plain text part."""
-    return b'{"text":%b}' % encode(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tidegate.exchange.chat import ChatRequest, Extra, State
 from tidegate.wire.json_object import raw_of
 
@@ -21,17 +23,9 @@ class Losses:
     def extras(
         self, body: dict[str, object], extra: Extra | None, dialect: str, accepts: frozenset[str], path: str
     ) -> None:
-        """Puts the members of *extra* behind the known ones of *body* when they are *dialect*'s, or named in *accepts*;
-        the others are lost."""
-        if extra is None:
-            return
-        for name, value in extra.members:
-            if not value:
-                continue
-            if extra.dialect == dialect or name in accepts:
-                body.setdefault(name, raw_of(value))
-            else:
-                self.lose(f"{path}.{name}" if path else name)
+        """As ``put_extras``; what is lost is told."""
+        for name in put_extras(body, extra, dialect, accepts, path):
+            self.lose(name)
 
     def unsaid(self, request: ChatRequest, says: frozenset[str]) -> None:
         """What *request* asks for in words that the target does not have: all but *says* (LLM 5.1)."""
@@ -64,6 +58,23 @@ class Losses:
         for name in state_wishes(request.state):
             if name not in says:
                 self.lose(name)
+
+
+def put_extras(
+    body: dict[str, Any], extra: Extra | None, dialect: str, accepts: frozenset[str], path: str = ""
+) -> list[str]:
+    """Puts the members of *extra* behind the known ones of *body* when they are *dialect*'s, or named in *accepts*. The
+    others are lost: their names, under *path*. A member without a value only remembers a spelling and is no loss."""
+    lost: list[str] = []
+    if extra is not None:
+        for name, value in extra.members:
+            if not value:
+                continue
+            if extra.dialect == dialect or name in accepts:
+                body.setdefault(name, raw_of(value))
+            else:
+                lost.append(f"{path}.{name}" if path else name)
+    return lost
 
 
 def state_wishes(state: State | None) -> list[str]:

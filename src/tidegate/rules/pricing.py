@@ -6,7 +6,6 @@ A price is n$ per million of its unit. Also here: the most a call can cost, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple, Protocol
 
 from tidegate.exchange.chat import Usage
@@ -303,18 +302,3 @@ def dollars(nusd: int) -> str:
         return f"{sign}{whole}"
     digits = f"{part:09d}".rstrip("0")
     return f"{sign}{whole}.{digits}"
-
-
-def nano_dollars(text: str) -> int:
-    """Decimal *text* in USD as n$; also a price in USD per million as n$ per million. ``ValueError`` for what is no
-    number, is negative, is finer than a n$ or above a trillion dollars."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise ValueError("not a decimal number") from None
-    if not value.is_finite() or value.adjusted() > 12:
-        raise ValueError("not an amount of money")
-    scaled = value.scaleb(9)
-    if scaled < 0 or scaled != scaled.to_integral_value():
-        raise ValueError("an amount is not negative and has at most nine decimals")
-    return int(scaled)

@@ -54,35 +54,3 @@ def with_member(body: bytes, name: str, value: bytes) -> bytes:
     before = body[:end].rstrip(b" \t\r\n")
     comma = b"" if before.endswith(b"{") else b","
     return b'%b%b"%b":%b%b' % (before, comma, name.encode(), value, body[end:])
-
-
-def without_member(body: bytes, name: str) -> bytes:
-    """*body* without the top-level member *name*, its comma included; unchanged when it is not there."""
-    span = spans(body, (name,)).get(name)
-    if span is None:
-        return body
-    start = span[0]
-    while body[start] != 0x3A:  # back over blanks to the colon
-        start -= 1
-    start = body.rindex(b'"', 0, start)
-    start = _opening_quote(body, start)
-    end = span[1]
-    while body[end] in b" \t\r\n":
-        end += 1
-    if body[end] == 0x2C:
-        return body[:start] + body[end + 1 :].lstrip(b" \t\r\n")
-    before = body[:start].rstrip(b" \t\r\n")
-    return before.removesuffix(b",") + body[end:]
-
-
-def _opening_quote(body: bytes, closing: int) -> int:
-    """The quote that opens the string which *closing* ends."""
-    at = closing - 1
-    while True:
-        at = body.rindex(b'"', 0, at + 1)
-        escapes = 0
-        while body[at - 1 - escapes] == 0x5C:
-            escapes += 1
-        if escapes % 2 == 0:
-            return at
-        at -= 1

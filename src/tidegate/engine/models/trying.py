@@ -12,7 +12,7 @@ import msgspec
 from tidegate.engine.models.accounting import Account
 from tidegate.engine.models.answering import new_writer
 from tidegate.engine.models.asking import ModelCall
-from tidegate.engine.models.calls import Reached, call_target, whole_body, words_for
+from tidegate.engine.models.calls import Reached, call_target, wants_usage, whole_body, words_for
 from tidegate.engine.models.choosing import (
     CHAT_KINDS,
     Candidate,
@@ -283,7 +283,7 @@ async def attempt(call: ModelCall, trial: Trial, outlet: Outlet | None) -> Whole
             stream: Stream
             try:
                 if candidate.passes:
-                    hide = call.framing == "sse" and not asked_for_usage(call)
+                    hide = call.framing == "sse" and not wants_usage(call)
                     stream = PassedStream(call, reached, outlet, framing, dialect, hide)
                 else:
                     stream = TranslatedStream(call, reached, outlet, framing, dialect)
@@ -312,11 +312,6 @@ def with_tags(call: ModelCall, candidate: Candidate, body: bytes) -> bytes:
         return body
     tag = tag_of(candidate.target.provider.name, call.caller.tenant)
     return msgspec.json.encode(tagged(found, call.surface.kind, tag))
-
-
-def asked_for_usage(call: ModelCall) -> bool:
-    options = call.members.get("stream_options")
-    return isinstance(options, dict) and options.get("include_usage") is True
 
 
 def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: bytes) -> Whole:

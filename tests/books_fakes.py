@@ -46,6 +46,8 @@ class Worker:
             self.ledger, node.now, node.wall, self.send, lambda: Wait(self.steps), lambda work: work()
         )
         self.linked = False
+        self.heard = False
+        """Whether control has our hello of this connection: only then it writes to it."""
         self.open: list[Reserved] = []
         self.waiting: list[Stepper] = []
 
@@ -61,7 +63,7 @@ class Worker:
         self.books.connected()
 
     def disconnect(self) -> None:
-        self.linked = False
+        self.linked = self.heard = False
         self.node.letters = [letter for letter in self.node.letters if letter[3] != self.row]
 
     def reserve(self, levels: tuple[BudgetLevel, ...], amount: int, deadline: float = 60.0) -> list[Any]:
@@ -197,7 +199,7 @@ class Node:
     # -- letters ----------------------------------------------------------------------------------------------------
 
     def to_worker(self, row: int, message: Message) -> None:
-        if self.workers[row].linked:
+        if self.workers[row].heard:
             self.post("worker", row, message)
 
     def post(self, to: str, row: int, message: Message) -> None:
@@ -220,6 +222,7 @@ class Node:
                 self.workers[row].books.receive(message)
             elif self.authority is not None:
                 if message["kind"] == "hello":
+                    self.workers[row].heard = True
                     self.authority.hello(row, message["pid"], message["money"])
                     if self.delay == 0.0:
                         self.pass_over()

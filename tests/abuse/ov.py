@@ -267,7 +267,8 @@ def log_storm(run: Run) -> None:
             lambda: gateway.metric("records_sampled_total") + gateway.metric("records_dropped_total") > 0, 5, "counted"
         )
         time.sleep(0.5)
-        lines = sum(r.get("code") == "upstream_unavailable" for r in gateway.records())
+        # A loop that is late may turn some away before the breaker does: they are records too.
+        lines = sum(r.get("code") in ("upstream_unavailable", "overloaded") for r in gateway.records())
         # Each calendar second allows 1,000 a worker in full.
         allowed = 2 * (1000 * (int(took) + 2)) + 8 * count // 100 + 2
         assert lines <= min(allowed, 8 * count - 1), f"{lines} lines, {allowed} allowed in {took:.1f} s"

@@ -241,6 +241,29 @@ def test_everything_killed_at_once_is_read_from_the_disk(two: Node) -> None:
     assert two.workers[0].reserve((TEAM,), 870)[0].amount == 870
 
 
+def test_who_dies_before_it_told_a_new_control_what_it_holds_is_booked_first(two: Node) -> None:
+    """Its calls are open in its ledger only: nothing is lent before a pass has found that it is dead."""
+    first, second = two.workers
+    first.reserve((TEAM,), 700)
+    two.control_dies()
+    two.delay = 0.05
+    two.control_starts()
+    two.crew()
+    second.connect()
+    two.run(0.1)
+    two.pass_over()
+    assert two.authority is not None and two.authority.read and not two.authority.ready()
+    two.worker_dies(0)
+    said = second.reserve((TEAM,), 1000)
+    two.deliver()
+    two.time += 0.06
+    two.deliver()
+    assert said == []
+    two.run(0.5)
+    assert isinstance(said[0], Refused)
+    assert two.committed() == 700
+
+
 def test_books_that_are_deleted_are_made_anew_from_the_ledgers(two: Node) -> None:
     first, second = two.workers
     first.settle(first.reserve((TEAM,), 100)[0], 60)

@@ -135,6 +135,9 @@ class BudgetAuthority:
         """Pids that have said hello to us."""
         self.read = False
         """Whether the ledgers have been read once."""
+        self.unheard: set[str] = set()
+        """Workers older than us that died before they said what they held: what their ledgers leave open is not booked
+        until a pass that began after their death."""
         self.swept = 0.0
         self.over = 0
         """Calls that cost more than their level had left."""
@@ -169,25 +172,28 @@ class BudgetAuthority:
     def gone(self, pid: int) -> list[str]:
         """The process *pid* is dead; its boots, to be buried by the next pass."""
         self.met.discard(pid)
-        if self.awaited is not None:
-            self.awaited.pop(pid, None)
+        if self.awaited is None or self.awaited.pop(pid, None) is not None:
+            self.unheard.add(f"pid {pid}")
         boots = [holder.boot for holder in self.holders.values() if holder.pid == pid]
         self.asks = [ask for ask in self.asks if ask.boot not in boots]
         return boots
 
     def cuts(self) -> dict[str, tuple[str, int]]:
-        """Boot → the place in its ledger that its hello speaks of, for those whose hello does not count yet."""
-        return {
-            holder.boot: (str(holder.told["segment"]), int(holder.told["offset"]))
-            for holder in self.holders.values()
-            if holder.told is not None
+        """Boot → the place in its ledger that its hello speaks of, for those whose hello does not count yet; and who died
+        unheard, with no place."""
+        return dict.fromkeys(self.unheard, ("", 0)) | {
+            holder.boot: self._cut(holder) for holder in self.holders.values() if holder.told is not None
         }
 
     def ready(self) -> bool:
         """Whether money may be lent."""
-        return self.read and self.awaited is not None and not self.awaited and not any(
-            holder.told is not None for holder in self.holders.values()
-        )  # fmt: skip
+        return (
+            self.read
+            and self.awaited is not None
+            and not self.awaited
+            and not self.unheard
+            and not any(holder.told is not None for holder in self.holders.values())
+        )
 
     def passed(self, read: Read, cuts: dict[str, tuple[str, int]]) -> None:
         """Take what a pass found; *cuts* as they were when it began."""
@@ -204,6 +210,7 @@ class BudgetAuthority:
             if account is not None and boot in self.holders:
                 account.out[boot] = account.out.get(boot, 0) - cost
         for boot in cuts if read.whole else ():
+            self.unheard.discard(boot)
             holder = self.holders.get(boot)
             if holder is not None and holder.told is not None and self._cut(holder) == cuts[boot]:
                 self._take_hello(holder, read)

@@ -267,11 +267,11 @@ def log_storm(run: Run) -> None:
             lambda: gateway.metric("records_sampled_total") + gateway.metric("records_dropped_total") > 0, 5, "counted"
         )
         time.sleep(0.5)
-        lines = sum(r.get("code") == "upstream_unavailable" for r in gateway.records())
+        lines = sum(r.get("code") in ("upstream_unavailable", "overloaded") for r in gateway.records())
         # Each calendar second allows 1,000 a worker in full.
         allowed = 2 * (1000 * (int(took) + 2)) + 8 * count // 100 + 2
         assert lines <= min(allowed, 8 * count - 1), f"{lines} lines, {allowed} allowed in {took:.1f} s"
-        # A loop that is late turns some away before they are requests: those are counted where nothing is logged.
-        counters = ("records_sampled_total", "records_dropped_total", "shed_total")
-        hidden = sum(gateway.metric(name) for name in counters)
-        assert lines + hidden == 8 * count, f"{lines} lines and {hidden:.0f} counted of {8 * count}"
+        recorded = lines + gateway.metric("records_sampled_total") + gateway.metric("records_dropped_total")
+        # A loop that is late turns some away before they are requests: those are counted, and not logged.
+        shed = gateway.metric("shed_total")
+        assert recorded <= 8 * count <= recorded + shed, f"{lines} lines, {recorded:.0f} in all, {shed:.0f} shed"

@@ -64,3 +64,13 @@ def test_a_call_of_the_last_turn_needs_no_result() -> None:
 def test_calls_and_results_that_do_not_match_are_refused_here(messages: tuple[Message, ...]) -> None:
     with pytest.raises(Fault, match="invalid_request"):
         alternating(messages)
+
+
+def test_results_of_ten_thousand_calls_are_put_in_order_in_linear_time() -> None:
+    ids = [str(number) for number in range(10_000)]
+    turns = alternating((
+        turn("user", "go"),
+        turn("assistant", *[call(id) for id in ids]),
+        *[turn("tool", result(id)) for id in reversed(ids)],
+    ))  # fmt: skip
+    assert [part.call_id for part in turns[2].parts if isinstance(part, ToolResult)] == ids

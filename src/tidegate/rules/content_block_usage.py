@@ -9,6 +9,9 @@ from msgspec.structs import replace
 from tidegate.exchange.chat import Usage
 from tidegate.wire.json_object import WrongShape, count, is_object, is_string, members, string
 
+_TOOLS: Final = 32
+"""Server tools of one call, and characters of a name: what an upstream tells is written down."""
+_NAME: Final = 64
 _TTLS: Final = ((300, "ephemeral_5m_input_tokens"), (3600, "ephemeral_1h_input_tokens"))
 _TIERS: Final = frozenset(("standard", "priority", "batch"))
 _REQUESTS: Final = "_requests"
@@ -39,8 +42,8 @@ def read_usage(raw: bytes, renamed: dict[str, str]) -> Usage | None:
         thinking=details.get("thinking_tokens", 0),
         tool_calls=tuple([
             (name.removesuffix(_REQUESTS), calls)
-            for name, calls in _counts(found.get("server_tool_use")).items()
-            if calls and name.endswith(_REQUESTS)
+            for name, calls in list(_counts(found.get("server_tool_use")).items())[:_TOOLS]
+            if calls and name.endswith(_REQUESTS) and len(name) <= _NAME
         ]),
         tier=_tier(found),
     )  # fmt: skip

@@ -22,17 +22,22 @@ def alternating(messages: tuple[Message, ...]) -> list[Message]:
     empty turns dropped; a ``system`` turn inside counts as the user's. A call without its result, when other turns
     follow, or a result without its call is ``invalid_request``: the vendor would refuse it with worse words."""
     turns: list[Message] = []
+    merged: list[Part] = []
     for message in messages:
         role = "assistant" if message.role == "assistant" else "user"
         if not message.parts:
             continue
         if turns and turns[-1].role == role:
-            merged = turns[-1].parts + message.parts
-            turns[-1] = replace(turns[-1], parts=merged, raw=b"", extra=turns[-1].extra or message.extra)
-        elif role == message.role:
-            turns.append(message)
-        else:
-            turns.append(replace(message, role=role, raw=b""))
+            if not merged:
+                merged = list(turns[-1].parts)
+                turns[-1] = replace(turns[-1], raw=b"")
+            merged += message.parts
+            if turns[-1].extra is None and message.extra is not None:
+                turns[-1] = replace(turns[-1], extra=message.extra)
+            continue
+        merged = _closed(turns, merged)
+        turns.append(message if role == message.role else replace(message, role=role, raw=b""))
+    _closed(turns, merged)
     for number, turn in enumerate(turns):
         if turn.role == "user":
             turns[number] = _with_results_first(turn, turns[number - 1] if number else None)
@@ -41,16 +46,26 @@ def alternating(messages: tuple[Message, ...]) -> list[Message]:
     return turns
 
 
+def _closed(turns: list[Message], merged: list[Part]) -> list[Part]:
+    """The last turn gets all parts that were *merged* into it; none are left for the next."""
+    if merged:
+        turns[-1] = replace(turns[-1], parts=tuple(merged))
+    return []
+
+
 def _with_results_first(turn: Message, before: Message | None) -> Message:
     results = [part for part in turn.parts if isinstance(part, ToolResult)]
     if not results:
         return turn
-    calls = [part.id for part in before.parts if isinstance(part, ToolCall)] if before is not None else []
+    calls: dict[str, int] = {}
+    for part in before.parts if before is not None else ():
+        if isinstance(part, ToolCall):
+            calls.setdefault(part.id, len(calls))
     for result in results:
         if result.call_id not in calls:
             raise Fault("invalid_request", f"The tool result {result.call_id!r} answers no call of the turn before.",
                         side=CLIENT)  # fmt: skip
-    results.sort(key=lambda result: calls.index(result.call_id))
+    results.sort(key=lambda result: calls[result.call_id])
     others = [part for part in turn.parts if not isinstance(part, ToolResult)]
     parts: tuple[Part, ...] = (*results, *others)
     return turn if parts == turn.parts else replace(turn, parts=parts, raw=b"")

@@ -302,3 +302,23 @@ def test_a_call_without_money_takes_no_tokens_of_the_callers_limit_and_a_huge_on
         assert counted == [] and tokens.taken and sum(tokens.taken) == 0
 
     scene(play, plan, limit=1000, who="bob")
+
+
+def test_what_an_upstream_calls_itself_is_kept_in_the_ledger_up_to_a_bound() -> None:
+    from model_house import SPOKEN
+
+    plan = models(model("fast", target(provider(1))), dialects=SPOKEN)
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(max_tokens=3), "/v1/messages", anthropic_version="2023-06-01"))
+        await settle()
+        answer = completion(model="m" * 1_000_000, service_tier="t" * 1_000_000)
+        answer["choices"][0]["finish_reason"] = "s" * 1_000_000
+        house.upstreams[0].says(whole(200, answer, "x-request-id: " + "r" * 4000))
+        await settle()
+        client.hears()
+        record = books.records[0]
+        assert record.served == "m" * 128 and record.upstream_request_id == "r" * 128
+        assert len(record.tier) <= 128 and len(record.stop) <= 128
+
+    scene(play, plan, who="bob")

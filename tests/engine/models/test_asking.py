@@ -83,3 +83,27 @@ def test_fields_of_the_clients_dialect_go_on_and_others_do_not() -> None:
         client.leaves()
 
     scene(play, plan)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (chat(messages=[{"role": "user", "content": "hi"}] * 2049, max_tokens=1), "more than 2048 messages"),
+        (chat(tools=[{"name": "f", "input_schema": {}}] * 1025, max_tokens=1), "more than 1024 tools"),
+        (chat(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}] * 8193}]), "more than 8192 parts"),
+    ],
+)
+def test_more_turns_tools_or_parts_than_anybody_needs_are_refused_before_they_are_read(
+    body: dict[str, object], said: str
+) -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(body, "/v1/messages", anthropic_version="2023-06-01"))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 400 ")
+        told = body_of(got)
+        assert told["type"] == "error" and told["error"]["type"] == "invalid_request_error"
+        assert said in told["error"]["message"]
+        assert house.connected == []
+
+    scene(play, ONE)

@@ -37,6 +37,12 @@ MOST_TOKENS: Final = 1 << 24
 COUNT_MARGIN: Final = 15
 """Percent, and tokens, that are added to a count: 95 of 100 estimates are closer than that."""
 
+TOLD: Final = 128
+"""Characters of what an upstream says of itself that the ledger keeps: its words may be as long as its answers."""
+
+LOSSES: Final = 1024
+"""Losses that the ledger keeps: a client names the members that get lost, and there may be many."""
+
 MARK_BYTES: Final = 4096
 MARK_SECONDS: Final = 2.0
 CACHE_WRITERS: Final = frozenset({"anthropic_messages", "bedrock_converse"})
@@ -255,7 +261,7 @@ class Account:
             team=caller.team,
             consumer=caller.consumer,
             key_id=identity.key_id if identity is not None else "",
-            user=user[:128] if isinstance(user, str) else "",
+            user=user[:TOLD] if isinstance(user, str) else "",
             route=call.route.name,
             surface=call.surface.kind,
             dialect=call.surface.dialect,
@@ -263,11 +269,11 @@ class Account:
             stream=call.stream,
             status=fault.status if fault is not None else x.status or 200,
             attempts=tuple(call.attempts),
-            losses=call.losses,
+            losses=tuple([loss[:TOLD] for loss in call.losses[:LOSSES]]),
             tags=caller.tags + call.tags,
             request_id=x.request_id,
-            upstream_request_id=self.upstream_request_id,
-            stop=self.stop,
+            upstream_request_id=self.upstream_request_id[:TOLD],
+            stop=self.stop[:TOLD],
             end=end,
             waste=self.waste,
             parent=self.parent,
@@ -284,7 +290,7 @@ class Account:
         record.target = f"{call.plan.name if call.plan is not None else ''}#{candidate.target.index}"
         record.provider = candidate.target.provider.name
         record.model = candidate.model
-        record.served = self.served
+        record.served = self.served[:TOLD]
         record.credential = self.credential
         if self.first_at:
             record.ttft_us = int((self.first_at - x.started) * 1e6)
@@ -312,7 +318,7 @@ class Account:
             cost = cost_of(usage, candidate.price)  # type: ignore[arg-type]
             record.flags += ("usage_suspect",)
         record.usage = usage
-        record.tier = usage.tier
+        record.tier = usage.tier[:TOLD]
         record.price_id = candidate.price.id
         record.cost = cost.nusd
         record.parts = cost.parts

@@ -17,6 +17,7 @@ from tidegate.exchange.ledger import CallAttempt
 from tidegate.ports.dialect import Dialect, Framing, Hints
 from tidegate.ports.models import CallerPlan, CredentialPlan, LlmPlan, ModelPlan, ModelsPlan
 from tidegate.ports.plan import RoutePlan
+from tidegate.rules.body_counts import check_counts
 from tidegate.rules.capability import Needs, needs_of
 from tidegate.rules.plain_talk import plain_needs
 from tidegate.rules.surfaces import Surface, framing_of
@@ -108,10 +109,11 @@ class ModelCall:
     @property
     def request(self) -> ChatRequest:
         """The neutral conversation; read when first wanted, because bytes that pass need none. Raises
-        ``invalid_request``."""
+        ``invalid_request``, also for what is more than anybody may ask for."""
         request = self._request
         if request is None:
             runtime = self.runtime
+            check_counts(self.members)
             read = self.dialect.read_request(self.body, self.hints)
             request = restored(runtime.models.seals, self.caller.tenant, read, runtime.clock())
             self._request = request

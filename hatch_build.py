@@ -56,6 +56,7 @@ OPTIONS = (
 )
 
 SCRIPT = """\
+import os
 from concurrent.futures import ThreadPoolExecutor
 from setuptools import setup
 from distutils.ccompiler import CCompiler
@@ -72,11 +73,13 @@ def compile(self, sources, output_dir=None, macros=None, include_dirs=None, debu
     return objects
 
 CCompiler.compile = compile
+os.environ["CFLAGS"] = os.environ.get("CFLAGS", "") + " -fvisibility=hidden -fno-semantic-interposition -fno-plt"
 modules = mypycify({arguments!r}, opt_level="2", debug_level="0", multi_file=True)
 setup(name="tidegate", ext_modules=modules, script_args=["build_ext", "--inplace"])
 """
 """Modules share one library, so that they call each other directly, in one C file each: a single file of them all takes
-the C compiler many times as long. setuptools would compile the files of a library one after another."""
+the C compiler many times as long. setuptools would compile the files of a library one after another. Symbols are hidden:
+calls between those files need no table then."""
 
 
 def modules(package: Path) -> list[str]:

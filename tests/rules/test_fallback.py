@@ -19,6 +19,7 @@ def upstream(code: str, reason: str = "", **more: float) -> Fault:
         (upstream("context_length"), False, True, ""),
         (upstream("content_policy"), False, False, ""),
         (upstream("bad_upstream", "upstream_auth"), False, True, "credential"),
+        (upstream("bad_upstream", "upstream_denied"), False, True, "credential_model"),
         (upstream("bad_upstream", "upstream_quota"), False, True, "credential"),
         (upstream("model_not_found"), False, True, "provider_model"),
         (upstream("rate_limited"), True, True, "credential_model"),

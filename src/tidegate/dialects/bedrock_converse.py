@@ -80,7 +80,7 @@ _ERRORS: Final[dict[str, tuple[int, str]]] = {
     "deadline_exceeded": (408, "ModelTimeoutException"),
 }
 """Fault code -> (status, type) as boto3 models them (LLM 5.11)."""
-_OWN_TROUBLE: Final = frozenset(("upstream_auth", "upstream_quota"))
+_OWN_TROUBLE: Final = frozenset(("upstream_auth", "upstream_denied", "upstream_quota"))
 """Reasons that are none of the client's business."""
 _EXCEPTIONS: Final = {
     "rate_limited": "throttlingException", "overloaded": "serviceUnavailableException",

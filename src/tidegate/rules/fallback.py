@@ -30,6 +30,7 @@ ROWS: Final[dict[str, Row]] = {
     "context_length": Row(False, True, ""),
     "content_policy": Row(False, False, ""),
     "upstream_auth": Row(False, True, "credential"),
+    "upstream_denied": Row(False, True, "credential_model"),
     "upstream_quota": Row(False, True, "credential"),
     "model_not_found": Row(False, True, "provider_model"),
     "rate_limited": Row(True, True, "credential_model"),

@@ -35,6 +35,23 @@ _POLICY: Final = re.compile(
 ).search
 _OVERLOADED: Final = re.compile(r"overloaded|slow_down|modelnotready|serviceunavailable").search
 _THROTTLED: Final = re.compile(r"throttling|rate_limit|too_many_requests|resource_exhausted").search
+_KEY: Final = re.compile(
+    r"invalid_api_key|incorrect_api_key|api_key_invalid|authentication_error|unauthenticated|unrecognizedclient"
+    r"|invalidsignature|incompletesignature|expiredtoken|token_expired|service_disabled|account_deactivated"
+).search
+"""Said of a key: nothing it asks for will be served."""
+_ONE_THING: Final = re.compile(
+    r"model_not_found|model_permission|model_not_|missing_scope|iam_permission_denied"
+).search
+_ONE_THING_SAID: Final = re.compile(
+    r"\bmodels?\b|\bdeployments?\b|\b(?:specified|this|on) resource\b|missing scopes?|insufficient permissions?"
+    r"|not authorized to perform|required data action"
+).search
+"""Said of what was asked for: the same key may be good for everything else."""
+_OBJECT_SAID: Final = re.compile(
+    r"\b(?:permission|access)\b.{0,40}\b(?:file|cached ?content|batch|response|url)\b"
+).search
+"""Said of an object that the client named."""
 _SECRETS: Final = re.compile(
     r"\b(?:sk|pk|rk|org|proj|acct|key|gsk|xai|AIza|AKIA|ASIA)[-_A-Za-z0-9]{8,}+\*{0,64}[-_A-Za-z0-9]{0,16}"
     r"|\b(?:eyJ|ya29)[-_.A-Za-z0-9]{8,}+|\bbearer\s++[^\s,\"']++"
@@ -76,7 +93,7 @@ def upstream_fault(
     ):
         return _fault("bad_upstream", "The provider's account cannot pay.", "upstream_quota")
     if status in (401, 403) and not _POLICY(words):
-        return _fault("bad_upstream", "The provider refused our credential.", "upstream_auth")
+        return _denied(status, words, message, lower)
     if status == 529 or _OVERLOADED(words):
         return _fault("overloaded", "The provider is overloaded.", "upstream_overloaded", wait)
     if status == 429 or (status == 400 and _THROTTLED(words)):
@@ -94,6 +111,17 @@ def upstream_fault(
     if 400 <= status < 500 and status not in (409, 424, 425):
         return _fault("invalid_request", public(message), "", retry=NEVER)
     return _fault("bad_upstream", "The provider failed.", "upstream_error", wait)
+
+
+def _denied(status: int, words: str, message: str, lower: str) -> Fault:
+    """401 or 403: whether the key is refused, or only what it asked for. A caller that may name what the operator's key
+    has no right to must not put that key out for everybody."""
+    if not _KEY(words):
+        if status == 403 and _OBJECT_SAID(lower):
+            return _fault("invalid_request", public(message), "", retry=NEVER)
+        if _ONE_THING(words) or _ONE_THING_SAID(lower):
+            return _fault("bad_upstream", "The provider refuses this model to our credential.", "upstream_denied")
+    return _fault("bad_upstream", "The provider refused our credential.", "upstream_auth")
 
 
 def _fault(code: str, detail: str, reason: str, wait: float = 0.0, retry: int = IF_IDEMPOTENT) -> Fault:

@@ -159,6 +159,7 @@ def test_losses_are_told_and_a_strict_route_refuses_them() -> None:
         (Fault("budget_exceeded"), 429, False),
         (Fault("overloaded", side=UPSTREAM), 529, True),
         (Fault("bad_upstream", reason="upstream_auth", side=UPSTREAM), 502, False),
+        (Fault("bad_upstream", reason="upstream_denied", side=UPSTREAM), 502, False),
         (Fault("bad_upstream", reason="reset", side=UPSTREAM), 502, True),
         (Fault("invalid_request"), 400, False),
         (Fault("model_not_found", side=UPSTREAM), 404, False),

@@ -128,6 +128,28 @@ def test_credentials_take_turns_and_one_that_was_refused_rests_while_another_ser
     scene(play, plan)
 
 
+def test_a_key_that_may_not_use_one_model_rests_for_that_model_alone() -> None:
+    one = provider(1)
+    plan = models(model("new", target(one, "up-new"), retry=0), model("fast", target(one), retry=0))
+    denied = {"error": {"message": "Project has no access to model up-new", "code": "model_not_found"}}
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat("new")))
+        await settle()
+        house.upstreams[-1].says(whole(403, denied))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 502 ") and b"x-should-retry: false" in got and b"up-new" not in got
+        client.says(ask(chat("fast")))
+        await settle()
+        house.upstreams[-1].says(whole(200, completion()))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+        assert house.runtime.models.cooldowns.explain(house.runtime.clock()) == {"p1|c1|up-new": 1.0}
+
+    scene(play, plan)
+
+
 def test_a_key_that_has_asked_too_often_leaves_the_call_to_the_other_at_once() -> None:
     keys = tuple(CredentialPlan(f"c{n}", (("authorization", f"Bearer k{n}"),)) for n in (1, 2))
     plan = models(model("fast", target(provider(1, credentials=keys)), retry=0))

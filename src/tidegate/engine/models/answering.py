@@ -29,7 +29,7 @@ AGAIN: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
 """Statuses that another try may help, unless the fault says otherwise (S6.4)."""
 
 HOPELESS: Final = frozenset({"budget_exceeded", "quota_exceeded"})
-HOPELESS_REASONS: Final = frozenset({"upstream_auth", "upstream_quota", "no_credential"})
+HOPELESS_REASONS: Final = frozenset({"upstream_auth", "upstream_denied", "upstream_quota", "no_credential"})
 
 PASSED: Final = frozenset({"content-type", "content-disposition", "content-encoding", "retry-after"})
 """Fields of a provider's answer that go on (LLM 4)."""

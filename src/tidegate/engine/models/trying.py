@@ -449,6 +449,9 @@ def rest(
                          credential=credential.id if credential is not None else "")  # fmt: skip
     elif counts == "credential_model":
         key = credential_model_key(provider, credential, candidate.model)
+        if fault.reason == "upstream_denied":
+            call.runtime.log("warning", "model_denied", provider=provider.name, model=candidate.model,
+                             credential=credential.id if credential is not None else "")  # fmt: skip
     for probing in keys:
         if probing != key:
             cooldowns.withdrawn(probing)

@@ -158,6 +158,8 @@ def test_only_the_lateness_of_its_own_making_counts(worker: Any) -> None:
     guard = Guard()
     ticks(guard, worker, *[0.2] * 20, busy=0.1)  # a neighbour takes nine tenths of the core
     assert (worker.guarded, worker.gate.state) == (False, CALM)
+    ticks(guard, worker, *[0.08] * 20, busy=0.5)  # two neighbours on two cores: with the core to itself, 40 ms
+    assert (worker.guarded, worker.gate.state) == (False, CALM)
     ticks(guard, worker, *[0.2] * 4)
     assert worker.gate.state == SHEDDING
     ticks(guard, worker, 0.02, busy=0.25)

@@ -52,14 +52,14 @@ class Guard:
     def tick(self, now: float, runtime: Runtime) -> None:
         """Each ``TICK``: how late is it? Lets in again whom the gate held.
 
-        Where this thread had its core for less than half of the time, lateness counts only in proportion. What others
-        on the machine take makes it late as well, but fewer requests would not make it less so.
+        Where this thread had its core for less than four fifths of the time, lateness counts only in proportion. What
+        others on the machine take makes it late as well, but fewer requests would not make it less so.
         """
         passed = now - self.ticked
         used = self.processor_time()
         late = 0.0
         if self.ticked and passed > TICK:
-            late = (passed - TICK) * min(1.0, 2.0 * (used - self.used) / passed)
+            late = (passed - TICK) * min(1.0, 1.25 * (used - self.used) / passed)
         self.ticked = now
         self.used = used
         gate = runtime.gate

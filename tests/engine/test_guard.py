@@ -162,7 +162,7 @@ def test_only_the_lateness_of_its_own_making_counts(worker: Any) -> None:
     assert (worker.guarded, worker.gate.state) == (False, CALM)
     ticks(guard, worker, *[0.2] * 4)
     assert worker.gate.state == SHEDDING
-    ticks(guard, worker, 0.02, busy=0.25)
+    ticks(guard, worker, 0.02, busy=0.4)
     assert worker.gate.late_sum == pytest.approx(0.01 * 0.5)
 
 

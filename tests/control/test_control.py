@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from tidegate.control.channel import pair
 from tidegate.control.control import Birth, CannotStart, Control
 from tidegate.control.data_folder import DataFolder
+from tidegate.control.generations import Generations
 from tidegate.control.link import LinkClient
 from tidegate.engine.segment import Segment
 
@@ -98,7 +102,7 @@ def play(
             if not task.done():
                 worker = asyncio.get_running_loop().create_task(house.worker.run())
                 house.crew([0, 71, True, False, 0])
-                await house.until(lambda: 0 in house.control.acknowledged)
+                await house.until(lambda: house.control.acknowledged.get(0, (0, 0)) > (0, 0))
                 await scene(house)
                 worker.cancel()
                 house.worker.close()
@@ -315,3 +319,81 @@ def test_when_the_supervisor_dies_control_stays_for_the_workers_and_then_leaves(
         assert await asyncio.wait_for(task, 10) == 0
 
     asyncio.run(run())
+
+
+# -- after the death of another control -------------------------------------------------------------------------------
+
+
+def test_limits_are_answered_after_a_restart_before_the_config_has_been_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLM 10.1: a worker whose lease is empty waits a second; a config may take longer than that to be read."""
+    play(folder, nothing)
+    answered = threading.Event()
+    read = Generations.check
+
+    def slow(self: Generations) -> Any:
+        assert answered.wait(10), "the config was read first"
+        return read(self)
+
+    monkeypatch.setattr(Generations, "check", slow)
+
+    async def run() -> None:
+        house = House(folder, {}, fresh=False)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(house.channel.fileno(), house.hear)
+        task = loop.create_task(house.control.run())
+        worker = loop.create_task(house.worker.run())
+        await house.until(lambda: house.worker.connection is not None)
+        item = [1, "policy", "tenant", "rate", 100, 1_000_000_000, 100, "", "UTC", 1, 1, 0, 0]
+        house.worker.send("want", items=[item])
+        await house.until(lambda: any(m["kind"] == "grant" for m in house.told))
+        assert {m["kind"] for m in house.told} & {"generation", "slots", "addresses"} == set()
+        answered.set()
+        await house.until(lambda: any(m["kind"] == "addresses" for m in house.told))
+        assert next(m for m in house.told if m["kind"] == "generation")["number"] == 1
+        await house.until(lambda: any(m["kind"] == "ready" for m in house.heard))
+        worker.cancel()
+        house.worker.close()
+        house.channel.send("stop")
+        assert await asyncio.wait_for(task, 10) == 0
+        loop.remove_reader(house.channel.fileno())
+
+    asyncio.run(run())
+
+
+def test_a_restart_whose_config_names_an_address_that_is_taken_goes_on_with_the_last_good_generation(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(folder, nothing)
+    (folder / "c.yaml").write_text(CONFIG.replace("204", "205"))
+    hear = House.hear
+
+    def refusing(self: House) -> None:
+        self.refuse = "cannot listen on x" if any(m["kind"] == "listen" for m in self.heard) else ""
+        hear(self)
+
+    monkeypatch.setattr(House, "hear", refusing)
+
+    async def scene(house: House) -> None:
+        assert house.control.generations.number == 1
+        document = await house.control.status()
+        assert document["config_error"]["error"] == "cannot listen on x"
+
+    play(folder, scene, fresh=False)
+
+
+def test_a_restart_with_neither_a_config_nor_a_generation_ends_with_78(folder: Path) -> None:
+    DataFolder(folder / "tidegate-data").make()
+    (folder / "c.yaml").write_text("broken: [")
+    with pytest.raises(CannotStart, match="no generation") as refused:
+        play(folder, nothing, fresh=False)
+    assert refused.value.code == 78
+
+
+def test_what_only_reading_a_config_needs_is_not_loaded_to_answer_for_limits_and_money() -> None:
+    """A restarted control loads what it answers with; the rest takes longer than all of that."""
+    heavy = "{'tidegate.assembly.check', 'cryptography', 'watchfiles', 'fastapi'}"
+    code = f"import sys, tidegate.control.control; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stdout + done.stderr

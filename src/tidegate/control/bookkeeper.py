@@ -175,6 +175,7 @@ class Bookkeeper:
     def _opened(self) -> None:
         """The books are open: say to them what came before."""
         assert self.store is not None and self.shipping is not None
+        self.shipping.keep = self.keep  # it may have been set while they were opened
         authority = BudgetAuthority(
             self.store.spent, self.now, self.wall, self.send, self.workers, self.replace, self.shipping.latest
         )

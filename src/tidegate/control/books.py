@@ -179,8 +179,8 @@ class BudgetAuthority:
         return boots
 
     def cuts(self) -> dict[str, tuple[str, int]]:
-        """Boot → the place in its ledger that its hello speaks of, for those whose hello does not count yet; and who died
-        unheard, with no place."""
+        """Boot → the place in its ledger that its hello speaks of, for those whose hello does not count yet; and who
+        died unheard, with no place."""
         return dict.fromkeys(self.unheard, ("", 0)) | {
             holder.boot: self._cut(holder) for holder in self.holders.values() if holder.told is not None
         }

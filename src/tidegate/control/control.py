@@ -17,22 +17,18 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
-from tidegate.assembly.check import Checked
-from tidegate.assembly.config_words import split_address
 from tidegate.assembly.problems import ConfigError
 from tidegate.control.access_tokens import TokenKeeper, grants_of
 from tidegate.control.admin.desk import Outcome, Readiness
 from tidegate.control.admin.token import VARIABLE, WeakToken, check_strength, find_token, read_kept
-from tidegate.control.bookkeeper import Bookkeeper
+from tidegate.control.bookkeeper import KEEP, Bookkeeper
 from tidegate.control.bookkeeper import Usage as BookedUsage
-from tidegate.control.certificates import trouble
 from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
-from tidegate.control.fetch import ask, fetch
 from tidegate.control.generations import Generations, key_set_urls
 from tidegate.control.harness import Gauge
 from tidegate.control.key_sets import KeySetKeeper
@@ -48,6 +44,10 @@ from tidegate.control.upstream_keeper import UpstreamKeeper
 from tidegate.control.watch import Watch, files_of
 from tidegate.engine.segment import Segment
 from tidegate.rules.access_tokens import Asking
+
+if TYPE_CHECKING:
+    # Reading a config loads what takes longer than all the rest: a control that takes over must answer before.
+    from tidegate.assembly.check import Checked
 
 APPLY_TIME: Final = 5.0
 """Seconds a reload waits for the workers' acknowledgements; who is later shows as behind and is told again."""
@@ -156,9 +156,11 @@ class Control:
             # The supervisor decides; a service manager may signal the whole group, and control leaves last.
             signal.signal(number, signal.SIG_IGN)
         self.loop.add_reader(self.channel.fileno(), self._hear)
-        await self._start()
-        self._spawn(self._each_second())
-        self._tick()
+        try:
+            await (self._start() if self.birth.fresh else self._take_over())
+        except CannotStart:
+            await self._close()
+            raise
         if self.gauge is not None:
             self.gauge.look()
         await self._open_admin()
@@ -174,10 +176,55 @@ class Control:
     # -- start ----------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        """Config, data folder, sockets, generation: in this order, each with its own way to fail."""
-        checked = self._first_check()
-        data = self.birth.data or (checked.data if checked is not None else None)
-        assert data is not None  # without a config there is a folder from before
+        """The first start: config, data folder, sockets, generation, each with its own way to fail; then the link."""
+        try:
+            checked = await self._check()
+        except ConfigError as refusal:
+            raise CannotStart(f"the config cannot be used\n{refusal}", BAD_CONFIG) from None
+        await self._take_folder(self.birth.data or checked.data)
+        error = self._trouble(checked)
+        if error:
+            raise CannotStart(f"the config cannot be used\n{error}", BAD_CONFIG)
+        error = await self._listen(checked)
+        if error:
+            raise CannotStart(error, 1)
+        self.generations.write(checked, self.folder, self.peppers[-1])
+        await self._open_link()
+        self._follow()
+
+    async def _take_over(self) -> None:
+        """After the death of another control: workers serve, and wait a second for limits and money. So the link
+        comes first; the config is read meanwhile, and one that is broken leaves the generation as it is (S23.3)."""
+        assert self.birth.data is not None  # whoever served had a folder
+        await self._take_folder(self.birth.data)
+        await self._listen(None)
+        await self._open_link()
+        try:
+            checked = await self._check()
+            error = self._trouble(checked) or await self._listen(checked)
+        except ConfigError as refusal:
+            error = str(refusal)
+        if not error:
+            await asyncio.to_thread(self.generations.write, checked, self.folder, self.peppers[-1])
+        elif await asyncio.to_thread(self.generations.recall, self.folder):
+            self._record(Outcome("refused", self.generations.number, 0, 0, 0.0, error), "start")
+        else:
+            raise CannotStart("there is no generation to go on with", BAD_CONFIG)
+        self._follow()
+
+    async def _check(self) -> Checked:
+        """The config as it is now; raises ``ConfigError``."""
+        self.watch.note()
+        return await asyncio.to_thread(self.generations.check)
+
+    def _trouble(self, checked: Checked) -> str:
+        """What is wrong with the certificates of *checked*."""
+        from tidegate.control.certificates import trouble
+
+        return trouble(checked.built.plan)
+
+    async def _take_folder(self, data: Path) -> None:
+        """Have the data folder, and the secrets in it."""
         answer, _ = await self._ask("folder", path=str(data.absolute()))
         if answer["error"]:
             raise CannotStart(answer["error"], 1)
@@ -187,45 +234,32 @@ class Control:
             self.peppers = load_peppers(self.folder, self.environment)
         except (FolderError, OSError) as refusal:
             raise CannotStart(str(refusal), 1) from None
-        if not self.birth.fresh:
-            self.generations.recall(self.folder)
-        if checked is not None:
-            error = trouble(checked.built.plan)
-            if error:
-                raise CannotStart(f"the config cannot be used\n{error}", BAD_CONFIG)
-            error = await self._listen(checked)
-            if error:
-                raise CannotStart(error, 1)
-            self.generations.write(checked, self.folder, self.peppers[-1])
-        elif self.generations.plan is None:
-            raise CannotStart("there is no generation to go on with", BAD_CONFIG)
-        else:
-            await self._listen(None)
+
+    async def _open_link(self) -> None:
+        """Limits, money, and the way for workers to ask for them."""
         self.limits = LimitAuthority(
             self.folder.path / "limits.journal", time.monotonic, time.time, self._send_to, self.workers
         )
+        # Until the config has said how long ledgers are kept, they are.
         self.money = Bookkeeper(
-            self.folder.path, time.monotonic, time.time, self._send_to, self.workers, say=say, fresh=self.birth.fresh
+            self.folder.path, time.monotonic, time.time, self._send_to, self.workers, float("inf"), say=say,
+            fresh=self.birth.fresh,
         )  # fmt: skip
         self._tell_money()
+        if self.money.has_books():
+            self.money.start()
         assert self.segment is not None
         self.upstreams = UpstreamKeeper(self.segment, self.folder, self._tell_upstreams)
         self.book.missing = [self.upstreams.missing, self._missing_key_sets]
         await self.link.start(self.folder.place_socket("link.sock"))
+        self._spawn(self._each_second())
+        self._tick()
+
+    def _follow(self) -> None:
+        """There is a generation: serve it, and keep what it needs fresh."""
         self._serve_generation()
         self._spawn(self.key_sets.run())
         self._spawn(self.tokens.run())
-
-    def _first_check(self) -> Checked | None:
-        """The config as it is now; None when it is broken and a generation is being served already (S23.3)."""
-        self.watch.note()
-        try:
-            return self.generations.check()
-        except ConfigError as error:
-            if self.birth.fresh or self.birth.data is None:
-                raise CannotStart(f"the config cannot be used\n{error}", BAD_CONFIG) from None
-            self._record(Outcome("refused", self.generations.number, 0, 0, 0.0, str(error)), "start")
-            return None
 
     async def _listen(self, checked: Checked | None) -> str:
         """Have the supervisor open what *checked* (None: what is open) listens on; what went wrong, or nothing."""
@@ -236,6 +270,8 @@ class Control:
             for each in checked.built.plan.listeners:
                 listeners.append((each.name, each.host, each.port, "https" if each.tls else "http"))
             if checked.config.admin is not None:
+                from tidegate.assembly.config_words import split_address
+
                 admin = split_address(checked.config.admin.address)
                 token = checked.config.admin.token or self.environment.get(VARIABLE, "")
                 try:
@@ -288,9 +324,8 @@ class Control:
         self.key_sets.follow(key_set_urls(self.generations.content, self.environment))
         self.tokens.follow(grants_of(plan.models))
         assert self.money is not None
+        self.money.set_keep(plan.models.keep if plan.models is not None else KEEP)
         if plan.models is not None:
-            self.money.set_keep(plan.models.keep)
-        if plan.models is not None or self.money.has_books():
             self.money.start()
 
     # -- the supervisor -------------------------------------------------------------------------------------------
@@ -359,8 +394,9 @@ class Control:
         self.book.report(int(message["pid"]), message)
         if self.money is not None:
             self.money.hello(connection.slot, int(message["pid"]), message.get("money"))
-        connection.send("generation", number=self.generations.number)
-        self._tell_upstreams(connection)
+        if self.generations.plan is not None:
+            connection.send("generation", number=self.generations.number)
+            self._tell_upstreams(connection)
         if self.gauge is not None:
             connection.send("traps", **self.traps)
         for url, (key_set, age) in self.key_sets.key_sets().items():
@@ -463,7 +499,7 @@ class Control:
             self.watch.note()
             try:
                 checked = await asyncio.to_thread(self.generations.check)
-                error = self._fixed(checked) or trouble(checked.built.plan) or await self._listen(checked)
+                error = self._fixed(checked) or self._trouble(checked) or await self._listen(checked)
             except ConfigError as refusal:
                 error = str(refusal)
             except TimeoutError:
@@ -488,6 +524,8 @@ class Control:
         if workers and workers != self.workers:
             found.append(f"workers: {workers} takes effect at the next start; there are {self.workers}")
         if self.admin_socket is not None:
+            from tidegate.assembly.config_words import split_address
+
             admin = checked.config.admin
             host, port = self.admin_socket.getsockname()[:2]
             wanted = split_address(admin.address) if admin is not None else None
@@ -664,7 +702,8 @@ class Control:
         self.link.close()
         for task in self.tasks:
             task.cancel()
-        await asyncio.wait(self.tasks, timeout=LEAVE_TIME)
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=LEAVE_TIME)
         if self.upstreams is not None:
             self.upstreams.close()
         if self.limits is not None:
@@ -675,10 +714,14 @@ class Control:
 
 async def fetch_key_set(url: str) -> bytes:
     """The document at *url*, within :data:`FETCH_TIME`."""
+    from tidegate.control.fetch import fetch
+
     return await asyncio.wait_for(asyncio.to_thread(fetch, url), FETCH_TIME)
 
 
 async def fetch_token(asked: Asking) -> tuple[int, bytes]:
     """What a token endpoint answers, within :data:`FETCH_TIME`."""
+    from tidegate.control.fetch import ask
+
     work = asyncio.to_thread(ask, "POST", asked.url, asked.fields, asked.body)
     return await asyncio.wait_for(work, FETCH_TIME)

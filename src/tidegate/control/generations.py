@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tidegate.assembly.build import Builder
-from tidegate.assembly.check import Checked, check
 from tidegate.assembly.generation import numbered, split
 from tidegate.assembly.inert import InertTools
 from tidegate.assembly.read import resolve
 from tidegate.control.data_folder import DataFolder
 from tidegate.ports.plan import Plan
 from tidegate.rules.credentials import digest_of
+
+if TYPE_CHECKING:
+    from tidegate.assembly.check import Checked
 
 
 class Generations:
@@ -33,6 +36,9 @@ class Generations:
 
     def check(self) -> Checked:
         """Read and prove the config; raises ``ConfigError``. Slow for large ones: call it on a thread."""
+        # Imported late: a control that takes over serves limits and money before it reads the config.
+        from tidegate.assembly.check import check
+
         return check(self.config, self.environment)
 
     def recall(self, folder: DataFolder) -> bool:

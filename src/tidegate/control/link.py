@@ -22,8 +22,9 @@ MOST_UNSENT: Final = 32 << 20
 """Bytes that may wait for a peer that reads slowly before it is cut."""
 SILENCE: Final = 5.0
 """Seconds without a byte after which control gives a worker's connection up (C8.4)."""
-LONGEST_WAIT: Final = 1.0
-"""Seconds between a worker's tries to come back, at most."""
+LONGEST_WAIT: Final = 0.1
+"""Seconds between a worker's tries to come back, at most: a call waits for money as long as 1 s, and a try costs
+microseconds."""
 
 Message = dict[str, Any]
 

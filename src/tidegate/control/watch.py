@@ -14,8 +14,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from watchfiles import awatch
-
 from tidegate.assembly.read import Source
 from tidegate.ports.plan import Plan
 
@@ -91,6 +89,8 @@ class Watch:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        from watchfiles import awatch  # late: it brings anyio and multiprocessing along
+
         while True:
             self.again = asyncio.Event()
             folders = sorted({path.parent for path in self.files if path.parent.is_dir()})

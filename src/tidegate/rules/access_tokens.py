@@ -12,10 +12,6 @@ from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tidegate.wire.base64url import encode
 
@@ -87,6 +83,12 @@ def _for_account(grant: Grant, wall: float) -> Asking:
     if kind not in ("", "service_account"):
         raise ValueError("the account is neither a service_account nor an authorized_user")
     issuer, pem = _needed(account, "client_email"), _needed(account, "private_key")
+    # Imported late: it takes long to load, control needs it at once after its death, and few have such an account.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         key = load_pem_private_key(pem.encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

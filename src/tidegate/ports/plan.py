@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.head import Answer
 from tidegate.ports.balancer import Balancer
+from tidegate.ports.contexts import ContextsPlan, RouteContexts
 from tidegate.ports.models import LlmPlan, ModelsPlan
 from tidegate.ports.sink import Sink
 
@@ -280,7 +281,7 @@ class HookPlan:
 class RoutePlan:
     """One route, everything on it decided. Hooks are tuples of bound methods picked at build time.
 
-    ``lane``   ``http`` (upstream or split), ``llm``, ``respond``, ``redirect``
+    ``lane``   ``http`` (upstream or split), ``llm``, ``contexts``, ``respond``, ``redirect``
     ``open``   no authentication filter: anyone may call (S7.1)
     ``wants_chunks`` / ``wants_body`` hold, for each filter with such a hook, its optional asking method or None
     """
@@ -320,6 +321,8 @@ class RoutePlan:
     log_query: tuple[str, ...] = ()
     llm: LlmPlan | None = None
     """With ``lane`` ``llm``. ``timeouts`` is then always set (``request`` 600 s by default: what SDKs wait)."""
+    contexts: RouteContexts | None = None
+    """With ``lane`` ``contexts``, and with ``llm`` where its calls may use contexts."""
 
 
 class Router(Protocol):
@@ -391,5 +394,7 @@ class Plan:
     debug_scope: str = "debug"
     models: ModelsPlan | None = None
     """None where no route has an ``llm``."""
+    contexts: ContextsPlan | None = None
+    """None where no route has contexts."""
     faults_allowed: bool = False
     """S25.2: the operator's ``faults: {allow: true}``."""

@@ -24,6 +24,9 @@ models:
     pipeline: [{step: draft, model: fast}]
   - name: smart
     pipeline: {route: {by: classifier, model: fast, labels: {code: panel}, default: fast}}
+  - {name: coder, tasks: [code, review], targets: [{provider: local, model: s}]}
+  - name: by_rules
+    pipeline: {route: {by: rules, rules: [{task: code, longer: 9, model: coder}], default: fast}}
 routes:
   - {name: llm, match: {path: /v1}, llm: {}}
   - {name: direct, match: {path: /v1beta}, llm: {direct: true}}
@@ -62,9 +65,26 @@ def test_every_target_is_told_in_its_order(checked: Checked) -> None:
         "  target 3    local: s",
         "              bytes pass, http://127.0.0.1:9301/v1/chat/completions",
         "              price free",
+        "              made for code review",
         "              credential none wanted",
         "  timeouts    connect 1s, first content 2m, request 10m",
     ]
+
+
+def test_who_is_made_for_a_task_is_told_and_comes_first(checked: Checked) -> None:
+    def told(task: str) -> list[str]:
+        fields = (("tidegate-task", task),) if task else ()
+        lines = journey(checked, "POST", "/v1/chat/completions", fields, "fast").splitlines()
+        return [line.strip() for line in lines if line.strip().startswith(("task", "target", "made for"))]
+
+    targets = ["o: gpt-4o-mini", "an: claude-haiku-4-5", "local: s"]
+    made = "made for code review"
+    assert told("") == [f"target {at}    {name}" for at, name in enumerate(targets, 1)] + [made]
+    assert told("code") == [
+        "task        code: first local", "target 1    local: s", made, "target 2    o: gpt-4o-mini",
+        "target 3    an: claude-haiku-4-5",
+    ]  # fmt: skip
+    assert told("song")[0] == "task        song: no target is made for it"
 
 
 def test_no_letter_of_a_key_is_told(checked: Checked) -> None:
@@ -95,11 +115,16 @@ def test_a_model_in_the_path_needs_no_naming(checked: Checked) -> None:
     [
         ("/v1/chat/completions", "nope", "  no model    404 model_not_found: nope"),
         ("/v1/chat/completions", "o/gpt-4o", "  no model    404 model_not_found: o/gpt-4o"),
-        ("/v1/chat/completions", "", "  model       the body names it: --model fast panel careful smart claude-*"),
+        (
+            "/v1/chat/completions",
+            "",
+            "  model       the body names it: --model fast panel careful smart coder by_rules claude-*",
+        ),
         ("/raw/anything", "", "  raw         everything under /raw to the provider o, untouched"),
         ("/v1/chat/completions", "panel", "              claude-haiku-4-5"),
         ("/v1/chat/completions", "careful", "              draft: fast"),
         ("/v1/chat/completions", "smart", "              default: fast"),
+        ("/v1/chat/completions", "by_rules", "              task code, longer 9: coder"),
         ("/v1/embeddings", "claude-x", "              left out: an has no door for embeddings"),
         ("/v1/images/generations", "claude-x", "              left out: an has no door for images"),
     ],
@@ -114,7 +139,7 @@ def test_what_is_no_surface_says_so(checked: Checked) -> None:
 
 
 def test_the_catalogue_is_counted(checked: Checked) -> None:
-    assert shown(checked, "/v1/models", method="GET")[-1].startswith("  catalogue   4 names and 1 patterns")
+    assert shown(checked, "/v1/models", method="GET")[-1].startswith("  catalogue   6 names and 1 patterns")
 
 
 def test_the_overview_tells_providers_and_models(checked: Checked) -> None:

@@ -54,6 +54,30 @@ def plan(**more: Any) -> ModelsPlan:
 BUILDER = Builder({})
 
 
+def test_a_target_is_made_for_what_every_model_that_has_it_is_made_for() -> None:
+    providers = [*BASE["providers"], {"name": "l", "use": "openai_compatible", "base_url": "http://l/v1"}]
+    found = plan(providers=providers, models=[
+        {"name": "mixed", "targets": [{"provider": "o", "model": "gpt-x"}, {"provider": "l", "model": "c-7b"},
+                                      {"provider": "o", "model": "c-7b"}]},
+        {"name": "coder", "tasks": ["code"], "targets": [{"provider": "l", "model": "c-7b"}]},
+        {"name": "c-*", "tasks": ["review", "code"], "targets": [{"provider": "l"}]},
+        {"name": "own", "tasks": ["talk"], "targets": [{"provider": "o", "model": "gpt-y"}]},
+    ])  # fmt: skip
+    assert [target.tasks for target in found.models["mixed"].targets] == [(), ("code", "review"), ()]
+    assert found.models["coder"].targets[0].tasks == ("code", "review")
+    assert found.models["own"].targets[0].tasks == ("talk",)
+    ((_, pattern),) = found.patterns
+    assert pattern.targets[0].tasks == ("review", "code")
+
+
+def test_only_a_strategy_that_wants_conversations_is_told_them() -> None:
+    def asks(**strategy: Any) -> bool:
+        return plan(models=[{**BASE["models"][0], "strategy": strategy}]).models["fast"].by_conversation
+
+    assert asks(use="sticky_context") is True
+    assert asks(use="weighted") is False
+
+
 # -- the example -------------------------------------------------------------------------------------------------------
 
 

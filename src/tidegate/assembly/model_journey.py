@@ -14,6 +14,7 @@ from tidegate.ports.models import DoorPlan, ModelPlan, ModelsPlan, ModelTargetPl
 from tidegate.ports.plan import Plan, RoutePlan
 from tidegate.ports.settings import format_duration, format_size
 from tidegate.rules.model_access import longest
+from tidegate.rules.retiring import day_of
 from tidegate.rules.pricing import dollars
 from tidegate.rules.surfaces import Surface, surface_of
 
@@ -53,7 +54,7 @@ def trip(
     found = resolved(models, name, llm.direct)
     if found is None:
         return [*lines, f"  no model    404 model_not_found: {name}"]
-    return lines + _model(checked, models, found, name, surface, route)
+    return lines + _model(checked, models, found, name, surface, route, index.get("tidegate-task", ""))
 
 
 def resolved(models: ModelsPlan, name: str, direct: bool) -> ModelPlan | None:
@@ -68,7 +69,7 @@ def resolved(models: ModelsPlan, name: str, direct: bool) -> ModelPlan | None:
 
 
 def _model(
-    checked: Checked, models: ModelsPlan, model: ModelPlan, name: str, surface: Surface, route: RoutePlan
+    checked: Checked, models: ModelsPlan, model: ModelPlan, name: str, surface: Surface, route: RoutePlan, task: str
 ) -> list[str]:  # fmt: skip
     pipeline = model.pipeline
     if pipeline is not None:
@@ -79,13 +80,18 @@ def _model(
             lines.append(f"              {each}")
         for label, each in pipeline.labels.items():
             lines.append(f"              {label}: {each}")
-        for _, each in pipeline.rules:
-            lines.append(f"              {each}")
+        for conditions, each in pipeline.rules:
+            told = ", ".join(f"{name} {value}" for name, value in conditions.items())
+            lines.append(f"              {told}: {each}")
         return [*lines, f"              default: {pipeline.default}"] if pipeline.default else lines
     served_by = "" if model.name == name else f" by {model.name}"
     lines = [f"  model       {name}{served_by}: {model.strategy_use}, retry {model.retry}, cooldown"
              f" {format_duration(model.cooldown)}"]  # fmt: skip
-    for number, target in enumerate(model.targets, 1):
+    targets = sorted(model.targets, key=lambda target: task not in target.tasks) if task else model.targets
+    if task:
+        made = [target.provider.name for target in targets if task in target.tasks]
+        lines.append(f"  task        {task}: " + (f"first {' '.join(made)}" if made else "no target is made for it"))
+    for number, target in enumerate(targets, 1):
         lines += _target(checked, models, target, f"target {number}", name, surface)
     times = route.timeouts
     if times is not None and route.llm is not None:
@@ -111,6 +117,8 @@ def _target(
     lines.append(f"              {how}, {address(checked.built.plan, door)}")
     window = f", window {row.window}" if row.window else ""
     lines.append(f"              price {price_text(price)}{window}")
+    if target.tasks:
+        lines.append(f"              made for {' '.join(target.tasks)}")
     item = next(each for each in checked.config.providers if each.name == provider.name)
     preset = providers.load_preset(item.use)
     for credential in provider.credentials or (None,):
@@ -147,7 +155,8 @@ def catalogue(checked: Checked) -> str:
         return "The config has no models."
     lines: list[str] = []
     for model in [*plan.models.values(), *[found for _, found in plan.patterns]]:
-        lines.append(f"{model.name}" + (f"   {model.pipeline.kind}" if model.pipeline is not None else ""))
+        kind = f"   {model.pipeline.kind}" if model.pipeline is not None else ""
+        lines.append(f"{model.name}{kind}" + (f"   retires {day_of(model.retires)}" if model.retires else ""))
         for target in model.targets:
             provider = target.provider
             price = price_text(target.price) if target.model else "by the name that is asked for"

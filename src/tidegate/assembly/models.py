@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -164,11 +165,12 @@ class ModelWork:
         hedge = strategy.hedge
         policies = _shared(self._limits, f"model/{item.name}", item.limits, slots=True)
         clamp = item.clamp
+        ordering = None if item.pipeline is not None else self._strategy(item)
         self.models[item.name] = ModelPlan(
             name=item.name,
             targets=tuple(self._target(item, target, index) for index, target in enumerate(item.targets)),
             pipeline=None if item.pipeline is None else pipeline(item.pipeline),
-            strategy=None if item.pipeline is not None else self._strategy(item),
+            strategy=ordering,
             strategy_use=strategy.use,
             retry=strategy.retry,
             cooldown=strategy.cooldown,
@@ -176,6 +178,7 @@ class ModelWork:
             hedge_after=-1.0 if hedge is None else hedge.after,
             hedge_share=5.0 if hedge is None else hedge.share,
             sticky=str(strategy.settings.get("sticky", "")),
+            by_conversation=bool(getattr(ordering, "by_conversation", False)),
             cross=strategy.cross,
             default_output=item.default_output or 0,
             clamp=ClampPlan(
@@ -233,6 +236,7 @@ class ModelWork:
 
     def finish(self, tenants: tuple[m.Tenant, ...], ledger: m.Ledger, consumers: bytes) -> ModelsPlan:
         """The plan. *consumers*: the lines of the generation."""
+        self.models = with_tasks(self.models)
         patterns = [(name[:-1], model) for name, model in self.models.items() if name.endswith("*")]
         self.built.plan = ModelsPlan(
             models={name: model for name, model in self.models.items() if not name.endswith("*")},
@@ -246,6 +250,34 @@ class ModelWork:
             keep=ledger.keep,
         )
         return self.built.plan
+
+
+def with_tasks(models: dict[str, ModelPlan]) -> dict[str, ModelPlan]:
+    """*models* with their targets made for what any model that has them is made for: a model that mixes targets can
+    then choose by task. A pattern's target is every model of its provider that the pattern takes."""
+    named: dict[tuple[str, str], tuple[str, ...]] = {}
+    patterns: list[tuple[str, str, tuple[str, ...]]] = []
+    for model in models.values():
+        for target in model.targets if model.tasks else ():
+            if target.model:
+                key = (target.provider.name, target.model)
+                named[key] = tuple(dict.fromkeys(named.get(key, ()) + model.tasks))
+            else:
+                patterns.append((target.provider.name, model.name.rstrip("*"), model.tasks))
+    if not named and not patterns:
+        return models
+
+    def made_for(model: ModelPlan, target: ModelTargetPlan) -> tuple[str, ...]:
+        found = model.tasks + named.get((target.provider.name, target.model), ())
+        for provider, prefix, tasks in patterns:
+            if target.model and provider == target.provider.name and target.model.startswith(prefix):
+                found += tasks
+        return tuple(dict.fromkeys(found))
+
+    return {
+        name: replace(model, targets=tuple(replace(each, tasks=made_for(model, each)) for each in model.targets))
+        for name, model in models.items()
+    }
 
 
 def _state(file: str) -> tuple[int, ...]:

@@ -127,6 +127,8 @@ class ModelTargetPlan:
     requests: Policy | None = None
     tokens: Policy | None = None
     in_flight: int = 0
+    tasks: tuple[str, ...] = ()
+    """What it is made for, by any model of the config that has this target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,8 @@ class ModelPlan:
     """Seconds; 0.0 for the target's p95; below 0: no hedging. ``hedge_share`` in percent."""
     hedge_share: float = 5.0
     sticky: str = ""
+    by_conversation: bool = False
+    """Its strategy asks which conversation a call belongs to."""
     cross: bool = False
     default_output: int = 0
     clamp: ClampPlan = field(default_factory=ClampPlan)

@@ -16,7 +16,8 @@ import msgspec
 
 class Ask(msgspec.Struct):
     """What of a call a strategy may look at. Tokens are estimates; ``keys`` holds what ``sticky:`` may hash
-    (``consumer``, ``user``, ``header:NAME`` -> value); ``context`` the conversation's id or prefix digest, ""."""
+    (``consumer``, ``user``, ``header:NAME`` -> value); ``context`` names the conversation, by its id or its beginning,
+    "" where there is none, and to strategies that do not say ``by_conversation``."""
 
     now: float
     model: str = ""
@@ -39,6 +40,7 @@ class Standing(msgspec.Struct):
     ttft          seconds to first content, moving average
     rate          output tokens a second, moving average
     price_input   n$ per million input tokens; ``price_cached`` of those read from cache; ``price_output``
+    tasks         what it is made for
     cached_share  share of input lately read from cache, 0..1
     window        context window in tokens, 0 unknown; ``quality`` rank, higher is better, 0 unknown
     """
@@ -61,7 +63,7 @@ class Standing(msgspec.Struct):
 
 
 class Strategy(Protocol):
-    """See the module."""
+    """See the module. A class with ``by_conversation = True`` has conversations named to it: others pay nothing."""
 
     def order(self, standings: Sequence[Standing], ask: Ask, random: Callable[[], float]) -> list[int]:
         """Positions in *standings* (not ``index``), best first; all of them, each once."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.ports.settings import Duration
 from tidegate.ports.strategy import Ask, Standing
+from tidegate.rules.traffic_split import BUCKETS, bucket
 from tidegate.rules.weighted_order import weighted_order
 
 REMEMBERED = 65_536
@@ -30,31 +32,42 @@ class Config(BaseModel):
 
 
 class StickyContext:
-    """Mutable state: ``_homes``, (tenant, conversation) to (target's place in the config, until when it is warm)."""
+    """Mutable state: ``_homes``, (tenant, conversation) to (provider, model, until when it is warm)."""
+
+    by_conversation = True
 
     def __init__(self, config: Config) -> None:
         self._warm = config.warm
         self._weighted = config.inner == "weighted"
-        self._homes: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        self._homes: OrderedDict[tuple[str, str], tuple[str, str, float]] = OrderedDict()
 
     def order(self, standings: Sequence[Standing], ask: Ask, random: Callable[[], float]) -> list[int]:
         if self._weighted:
-            places = weighted_order([standing.weight for standing in standings], random)
+            draw = draws(ask) if ask.context else random
+            places = weighted_order([standing.weight for standing in standings], draw)
         else:
             places = list(range(len(standings)))
         home = self._homes.get((ask.tenant, ask.context)) if ask.context else None
-        if home is not None and ask.now < home[1]:
+        if home is not None and ask.now < home[2]:
             for place, standing in enumerate(standings):
-                if standing.index == home[0]:
+                if standing.provider == home[0] and standing.model == home[1]:
                     places.remove(place)
                     places.insert(0, place)
+                    break
         return places
 
     def served(self, standing: Standing, ask: Ask) -> None:
         if not ask.context:
             return
         key = (ask.tenant, ask.context)
-        self._homes[key] = (standing.index, ask.now + self._warm)
+        self._homes[key] = (standing.provider, standing.model, ask.now + self._warm)
         self._homes.move_to_end(key)
         if len(self._homes) > REMEMBERED:
             self._homes.popitem(last=False)
+
+
+def draws(ask: Ask) -> Callable[[], float]:
+    """Chance that is the same for every call of the conversation: workers do not tell each other of homes, but all of
+    them draw the same one."""
+    turns = count()
+    return lambda: bucket(ask.model, f"{ask.context}{next(turns)}") / BUCKETS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -23,7 +24,13 @@ from model_house import (
     whole,
 )
 
-from tidegate.ports.models import CatalogueRow, ModelsPlan
+from tidegate.ports.models import CatalogueRow, ModelsPlan, ModelTargetPlan
+from tidegate.strategies.capable import Capable
+from tidegate.strategies.capable import Config as CapableConfig
+from tidegate.strategies.fallback import Config as FallbackConfig
+from tidegate.strategies.fallback import Fallback
+from tidegate.strategies.sticky_context import Config as StickyConfig
+from tidegate.strategies.sticky_context import StickyContext
 
 
 def refused(plan: ModelsPlan, body: Any, status: int, code: str, **settings: Any) -> None:
@@ -181,3 +188,135 @@ def test_a_tool_loop_with_sealed_thoughts_stays_with_its_vendor() -> None:
         client.leaves()
 
     scene(play, plan)
+
+
+# -- conversations and tasks -------------------------------------------------------------------------------------------
+
+
+def talk(*turns: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(turns)]
+
+
+async def reached(house: House, body: Any, status: int = 200, **fields: str) -> list[str]:
+    """The models that are asked, in order, until one answers; all but the last fail where *status* is no 200."""
+    client = house.client()
+    client.says(ask(body, **fields))
+    names: list[str] = []
+    for _ in range(4):
+        await settle()
+        for side in house.upstreams:
+            got = side.hears()
+            if got:
+                assert b"context-id" not in got and b"tidegate-task" not in got
+                names.append(json.loads(got.partition(b"\r\n\r\n")[2])["model"])
+                failing = status != 200 and len(names) == 1
+                side.says(whole(status, {"error": {"message": "x"}}) if failing else whole(200, completion()))
+        await settle()
+        if client.hears():
+            client.leaves()
+            return names
+        house.pass_time(0.2)
+    raise AssertionError(names)
+
+
+def sticky(*targets: ModelTargetPlan, **settings: Any) -> ModelsPlan:
+    strategy = StickyContext(StickyConfig(**settings))
+    return models(
+        model("fast", *targets, strategy=strategy, by_conversation=True, retry=0),
+        callers={**caller("bob"), **caller("eve", tenant="other")},
+    )
+
+
+PAIR = (target(provider(1), "first"), target(provider(2), "second", 1))
+
+
+def test_a_conversation_stays_with_whoever_served_it_while_it_is_warm() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        hello = talk("Hello")
+        assert await reached(house, chat(messages=hello), 500) == ["first", "second"]
+        later = chat(messages=talk("Hello", "Hi!", "And then?"))
+        assert await reached(house, later) == ["second"]
+        assert await reached(house, chat(messages=talk("Something else"))) == ["first"]
+        house.pass_time(200.0)
+        assert await reached(house, later) == ["second"]
+        house.pass_time(200.0)  # each answer keeps it warm
+        assert await reached(house, later) == ["second"]
+        house.pass_time(301.0)
+        assert await reached(house, later) == ["first"]
+
+    scene(play, sticky(*PAIR), who="bob")
+
+
+def test_a_home_that_fails_or_rests_gives_the_conversation_to_another() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        hello = chat(messages=talk("Hello"))
+        assert await reached(house, hello) == ["first"]
+        house.runtime.models.cooldowns.slow("p1/first", house.runtime.clock(), 20.0)
+        assert await reached(house, hello) == ["second"]
+        house.pass_time(21.0)
+        assert await reached(house, hello) == ["second"]
+        assert await reached(house, hello, 500) == ["second", "first"]
+        assert await reached(house, hello) == ["first"]
+
+    scene(play, sticky(*PAIR), who="bob")
+
+
+def test_an_id_names_a_conversation_whatever_it_says() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        assert await reached(house, chat(messages=talk("a")), 500, context_id="c1") == ["first", "second"]
+        assert await reached(house, chat(messages=talk("b")), context_id="c1") == ["second"]
+        assert await reached(house, chat(messages=talk("b"), session_id="c1")) == ["second"]
+        assert await reached(house, chat(messages=talk("b")), context_id="c2") == ["first"]
+
+    scene(play, sticky(*PAIR), who="bob")
+
+
+def test_tenants_know_nothing_of_each_others_conversations() -> None:
+    plan = sticky(*PAIR)
+    for who, names in (("bob", ["first", "second"]), ("eve", ["first"]), ("bob", ["second"])):
+
+        async def play(house: House, client: Side, books: MemoryBooks, names: list[str] = names) -> None:
+            status = 500 if len(names) == 2 else 200
+            assert await reached(house, chat(messages=talk("Hello")), status) == names
+
+        scene(play, plan, who=who)
+
+
+def test_only_a_strategy_that_asks_has_conversations_named() -> None:
+    seen: list[str] = []
+
+    class Noting(Fallback):
+        def order(self, standings: Any, ask: Any, random: Any) -> list[int]:
+            seen.append(ask.context)
+            return [0, 1]
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        await reached(house, chat(), context_id="c1")
+
+    for wants in (False, True):
+        scene(play, models(model("fast", *PAIR, strategy=Noting(FallbackConfig()), by_conversation=wants)))
+    assert seen[0] == "" and len(seen[1]) == 32
+
+
+def test_who_is_made_for_the_wished_task_comes_first_and_the_others_stay_behind() -> None:
+    coder = target(provider(3), "coder", 2, tasks=("code", "review"))
+    plan = models(model("fast", *PAIR, coder, retry=0))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        assert await reached(house, chat()) == ["first"]
+        assert await reached(house, chat(), tidegate_task="code") == ["coder"]
+        assert await reached(house, chat(), tidegate_task="poetry") == ["first"]
+        assert await reached(house, chat(), 500, tidegate_task="review") == ["coder", "first"]
+
+    scene(play, plan)
+
+
+def test_the_smallest_that_fits_is_looked_for_among_those_made_for_the_task() -> None:
+    small = target(provider(1), "small", catalogue=CatalogueRow(window=1000))
+    large = target(provider(2), "large", 1, tasks=("code",), catalogue=CatalogueRow(window=100_000))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        assert await reached(house, chat()) == ["small"]
+        assert await reached(house, chat(), tidegate_task="code") == ["large"]
+
+    scene(play, models(model("fast", small, large, strategy=Capable(CapableConfig()))))

@@ -14,9 +14,11 @@ from tidegate.ports.models import CatalogueRow, DoorPlan, ModelPlan, ModelTarget
 from tidegate.ports.strategy import Ask, Standing
 from tidegate.rules.capability import lacking
 from tidegate.rules.clamping import clamp
+from tidegate.rules.conversation_name import conversation_name
 from tidegate.rules.emulated_output import wants_schema
 from tidegate.rules.model_access import allowed, longest, matches, within
 from tidegate.rules.owner_ids import owners_in, tag_of, untagged
+from tidegate.rules.retiring import day_of, is_retired, retiring_fields
 
 SOON = 1.0
 """When all rest, the one that is back within so many seconds is waited for."""
@@ -58,7 +60,8 @@ class Candidate:
 
 def resolve(call: ModelCall) -> ModelPlan:
     """The model that is asked for: exact name, the caller's alias, the longest pattern, ``provider/model`` (LLM 9).
-    Raises ``model_not_found`` for what the tenant cannot see, ``forbidden`` for what this caller may not use."""
+    Raises ``model_not_found`` for what the tenant cannot see and for what has retired, ``forbidden`` for what this
+    caller may not use. Answers of a model that is to retire say so."""
     models = call.models
     caller = call.caller
     name = call.asked
@@ -83,8 +86,22 @@ def resolve(call: ModelCall) -> ModelPlan:
         raise Fault("forbidden", "This key may not use the model.", reason="model_denied", side=CLIENT)
     if caller.surfaces is not None and call.surface.kind not in caller.surfaces:
         raise Fault("forbidden", "This key may not use this kind of call.", reason="surface_denied", side=CLIENT)
+    if plan.retires:
+        if is_retired(plan.retires, call.runtime.wall()):
+            raise Fault("model_not_found", f"The model {call.asked[:64]!r} was retired on {day_of(plan.retires)}.",
+                        reason="retired", side=CLIENT)  # fmt: skip
+        tell_retirement(call, plan.retires)
     call.plan = plan
     return plan
+
+
+def tell_retirement(call: ModelCall, retires: float) -> None:
+    """``Deprecation`` and ``Sunset`` on whatever is answered; once, however many calls a socket carries."""
+    x = call.x
+    if call.llm.expose == "none" or (x.answer_fields and any(name == "sunset" for name, _ in x.answer_fields)):
+        return
+    for name, value in retiring_fields(retires):
+        x.add_answer_field(name, value)
 
 
 def direct(call: ModelCall, name: str) -> ModelPlan | None:
@@ -297,14 +314,18 @@ def clamped(call: ModelCall, found: list[Candidate]) -> None:
 
 
 def in_order(call: ModelCall, found: list[Candidate], states: ModelStates) -> list[Candidate]:
-    """*found* as the model's strategy wants them tried."""
+    """*found* as the model's strategy wants them tried; those that are made for the task that the call wishes for
+    come before all others."""
     plan = call.plan
     assert plan is not None
     strategy = plan.strategy
     if strategy is None or len(found) == 1:
         return found
     standings = [standing_of(c) for c in found]
-    order = strategy.order(standings, ask_of(call), call.runtime.random.random)
+    ask = ask_of(call)
+    order = strategy.order(standings, ask, call.runtime.random.random)
+    if ask.task:
+        order.sort(key=lambda position: ask.task not in standings[position].tasks)
     return [found[position] for position in order]
 
 
@@ -328,7 +349,8 @@ def standing_of(candidate: Candidate) -> Standing:
         figures.cached_share,
         candidate.catalogue.window,
         candidate.catalogue.quality,
-        regions=target.regions,
+        target.tasks,
+        target.regions,
     )
 
 
@@ -345,9 +367,12 @@ def ask_of(call: ModelCall) -> Ask:
         read, written = needs.input_tokens, needs.output
     else:
         read, written = len(call.body) // 4, 0
+    conversation = ""
+    if plan is not None and plan.by_conversation:
+        conversation = conversation_name(call.members, x.head.index.get("context-id", ""), call.caller.consumer)
     return Ask(
         call.runtime.clock(), call.name, call.wish("task"), call.stream, read, written, call.caller.tenant,
-        call.caller.consumer, keys["user"], "", keys,
+        call.caller.consumer, keys["user"], conversation, keys,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ ROOMS = ("exchange", "wire", "rules", "ports", "engine")
 INTERPRETED = {
     "exchange/chat.py": "msgspec structs",
     "exchange/context.py": "msgspec structs",
+    "exchange/context_log.py": "msgspec structs",
     "exchange/embeddings.py": "msgspec structs",
     "exchange/ledger.py": "msgspec structs",
     "exchange/record.py": "msgspec structs",
@@ -39,7 +40,6 @@ INTERPRETED = {
     "ports/authority.py": "msgspec structs",
     "ports/books.py": "msgspec structs",
     "ports/consumers.py": "msgspec structs",
-    "ports/context_store.py": "msgspec structs",
     "ports/dialect.py": "msgspec structs",
     "ports/discovery.py": "msgspec structs",
     "ports/provider.py": "msgspec structs",

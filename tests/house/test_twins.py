@@ -14,6 +14,7 @@ WITHOUT_TWIN = {
     "ports/balancer.py": "promises only",
     "ports/books.py": "promises only",
     "ports/consumers.py": "promises only",
+    "ports/context_store.py": "promises only",
     "ports/contexts.py": "values only",
     "ports/dialect.py": "promises only",
     "ports/discovery.py": "promises only",

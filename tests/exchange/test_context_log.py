@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate.ports.context_store import Asker
+from tidegate.exchange.context_log import Asker
 
 OWNER = Asker("acme", "ann", "sales")
 COLLEAGUE = Asker("acme", "bob", "sales")

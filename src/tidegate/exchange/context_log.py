@@ -1,5 +1,5 @@
-"""What passes between a turn and the store of conversations: entries with their contents, refs, leases, and what becomes
-of a begin, a commit, an addition (CRP 5.2, 11). Values only; ``ports/context_store`` says what a store does with them.
+"""What passes between a turn and the store of conversations: entries with their contents, refs, leases, and what
+becomes of a begin, a commit, an addition (CRP 5.2, 11). Values only; ``ports/context_store`` says what a store does.
 
 Times are milliseconds since the epoch. Bodies of entries are bytes that ``wire/context_entry`` wrote.
 """

@@ -79,6 +79,7 @@ def test_nothing_is_opened_before_somebody_wants_books(tmp_path: Path) -> None:
             house.book.tick()
             await asyncio.sleep(0)
         assert (list(tmp_path.iterdir()), house.book.has_books()) == ([], False)
+        assert house.book.standing() is None
         assert (await house.book.usage("", "~", (), "")).rows == []
         house.write(1)
         assert house.book.has_books()
@@ -135,12 +136,17 @@ def test_books_that_cannot_be_opened_are_told_once_and_tried_again(tmp_path: Pat
         await house.until(lambda: house.said)
         assert house.said[0].startswith("the books cannot be kept: ")
         assert house.book.authority is None
+        standing = house.book.standing()
+        assert standing is not None and not standing.open
+        assert standing.doubt() == house.said[0]
         house.book.passed_at = float("-inf")
         await house.until(lambda: house.book.passing is None)
         (tmp_path / "ledger").unlink()
         house.book.passed_at = float("-inf")
         await house.until(lambda: len(house.said) == 2)
         assert house.said[1] == "the books are kept again"
+        standing = house.book.standing()
+        assert standing is not None and standing.open and standing.doubt() == ""
 
     run(tmp_path, story)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tidegate.control.admin.desk import Outcome, Readiness
+from tidegate.control.bookkeeper import Standing
 from tidegate.control.status import StatusBook
 
 
@@ -110,3 +111,54 @@ def test_control_counts_reloads_checks_workers_and_the_generation_all_serve(book
         "type": "counter", "labels": ["upstream", "result"], "series": [[["a", "passed"], 5], [["a", "timeout"], 2]],
     }  # fmt: skip
     assert metrics["workers"]["series"] == [[["ready"], 2], [["starting"], 0], [["leaving"], 0]]
+
+
+# -- money (LLM 10.1) -------------------------------------------------------------------------------------------------
+
+
+def test_books_that_are_kept_are_on_the_page_and_no_reason(book: StatusBook) -> None:
+    assert "books" not in book.document([], 0.0)
+    assert not any("books" in name or "ledger" in name for name in book.own_metrics({}, {}))
+    book.books = lambda: Standing(True, "", 0.84, 3, 1)
+    assert book.readiness() == Readiness(True, ())
+    assert book.document([], 0.0)["books"] == {
+        "open": True, "behind_seconds": 0.8, "error": "", "damaged_lines": 3, "overruns": 1,
+    }  # fmt: skip
+    metrics = book.own_metrics({}, {})
+    found = {name: each["series"][0][1] for name, each in metrics.items() if "book" in name or "ledger" in name}
+    assert found == {
+        "books_open": 1, "books_behind_seconds": 0.84, "ledgers_broken": 0, "ledger_lines_owed": 0,
+        "ledger_lines_lost_total": 0, "ledger_lines_damaged_total": 3,
+    }  # fmt: skip
+    assert metrics["budget_overruns_total"]["series"] == [[[], 1]]
+
+
+@pytest.mark.parametrize(
+    ("standing", "reason"),
+    [
+        (Standing(False, "database or disk is full", 1.0, 0, 0), "the books cannot be kept: database or disk is full"),
+        (Standing(True, "", 12.3, 0, 0), "the books are 12 s behind"),
+    ],
+)
+def test_books_that_cannot_be_kept_or_lag_are_degraded(book: StatusBook, standing: Standing, reason: str) -> None:
+    book.books = lambda: standing
+    assert book.readiness() == Readiness(True, (reason,))
+    assert book.own_metrics({}, {})["books_open"]["series"] == [[[], int(standing.open)]]
+
+
+def test_a_worker_that_cannot_write_its_ledger_is_degraded_and_its_lost_lines_are_counted_for_good(
+    book: StatusBook,
+) -> None:
+    book.books = lambda: Standing(True, "", 0.0, 0, 0)
+    book.report(100, {"generation": 5, "ledger": ["No space left on device", 12, 5]})
+    book.report(100, {"generation": 5})  # a hello says nothing of it
+    assert book.readiness() == Readiness(
+        True, ("the ledger of 1 of 2 workers cannot be written: No space left on device",)
+    )
+    assert book.document([], 0.0)["workers"][0]["ledger_error"] == "No space left on device"
+    assert book.document([], 0.0)["workers"][0]["ledger_lines_lost"] == 5
+    metrics = book.own_metrics({}, {})
+    assert [metrics[name]["series"][0][1] for name in ("ledgers_broken", "ledger_lines_owed")] == [1, 12]
+    book.crew(crew([1, 101, True, False, 1]))
+    assert book.own_metrics({}, {})["ledger_lines_lost_total"]["series"] == [[[], 5]]
+    assert book.readiness() == Readiness(True, ("1 of 2 workers are ready",))

@@ -343,7 +343,7 @@ def exported() -> set[str]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 if node.func.attr in COUNTING and len(node.args) + len(node.keywords) > 1:
                     found.update(names_in(node.args[0]) if node.args else [])
-            elif isinstance(node, ast.FunctionDef) and node.name == "own_metrics":
+            elif isinstance(node, ast.FunctionDef) and node.name in ("own_metrics", "_money_metrics"):
                 found.update(
                     name for each in ast.walk(node) if isinstance(each, ast.Dict) for name in metric_keys(each)
                 )

@@ -190,6 +190,7 @@ def test_a_disk_that_is_full_is_503_and_tried_again_each_second(hand: Hand) -> N
         assert (raised.value.code, raised.value.retry_after) == ("ledger_unavailable", 1.0)
     assert hand.disk.calls.count("open") == 2  # not once a call
     hand.ledger.owe(line("c"))
+    assert hand.ledger.state() == ("No space left on device", 1, 0)
     hand.disk.broken = {}
     hand.time += 0.9
     with pytest.raises(Fault):
@@ -198,6 +199,23 @@ def test_a_disk_that_is_full_is_503_and_tried_again_each_second(hand: Hand) -> N
     hand.ledger.tick()
     hand.ledger.write(line("d"))
     assert hand.ids() == [["a"], ["c", "d"]]
+
+
+def test_a_broken_ledger_finds_out_by_itself_that_the_disk_is_well_again(hand: Hand) -> None:
+    hand.disk.broken = {"open": errno.EROFS}
+    with pytest.raises(Fault):
+        hand.ledger.write(line("a"))
+    hand.time += 1.1
+    hand.ledger.tick()
+    assert hand.ledger.state() == ("Read-only file system", 0, 0)
+    hand.disk.broken = {}
+    hand.ledger.tick()  # not before a second has gone by
+    assert hand.ledger.state()[0] == "Read-only file system"
+    hand.time += 1.1
+    hand.ledger.tick()
+    assert hand.ledger.state() == ("", 0, 0)
+    hand.ledger.close()
+    assert hand.ids() == [[]]
 
 
 def test_what_was_put_aside_on_a_broken_disk_is_owed_and_the_debt_is_bounded(hand: Hand) -> None:

@@ -21,6 +21,8 @@ EACH: Final = 1.0
 """Seconds between two passes over the ledgers."""
 KEEP: Final = 90 * 86_400.0
 """Seconds for which segments are kept."""
+BEHIND: Final = 10.0
+"""Seconds since the ledgers were last read to their ends after which operators hear of it."""
 MOST_EARLY: Final = 100_000
 """Messages that may wait for the books to open."""
 
@@ -30,6 +32,29 @@ class Usage(NamedTuple):
 
     rows: list[dict[str, Any]]
     as_of: float
+
+
+class Standing(NamedTuple):
+    """How the books are.
+
+    open     whether budgets can be lent from
+    trouble  why they cannot be kept, "" for nothing
+    behind   seconds since every ledger was read to its end
+    damaged  lines of ledgers that could not be read
+    overrun  times that a budget was passed by a call that cost more than was set aside
+    """
+
+    open: bool
+    trouble: str
+    behind: float
+    damaged: int
+    overrun: int
+
+    def doubt(self) -> str:
+        """What operators should hear of, in words; "" when all is well."""
+        if self.trouble:
+            return f"the books cannot be kept: {self.trouble}"
+        return f"the books are {self.behind:.0f} s behind" if self.behind > BEHIND else ""
 
 
 class Bookkeeper:
@@ -76,6 +101,8 @@ class Bookkeeper:
         self.passed_at = float("-inf")
         self.wanted = False
         self.as_of = 0.0
+        self.whole_at = 0.0
+        """When the last pass began that read every ledger to its end, by *now*."""
         self.trouble = ""
 
     def has_books(self) -> bool:
@@ -90,6 +117,9 @@ class Bookkeeper:
 
     def start(self) -> None:
         """Open the books and begin to read. Later calls do nothing."""
+        if self.started:
+            return
+        self.whole_at = self.now()
         self.started = True
         self.wanted = True
 
@@ -150,10 +180,10 @@ class Bookkeeper:
             cuts = authority.cuts()
             dead = frozenset(self.dead)
             live = frozenset(authority.rows.values()) - dead
-            begun = self.wall()
+            begun, clock = self.wall(), self.now()
             read = await asyncio.to_thread(shipping.run, cuts, dead, live)
             if read.whole:
-                self.as_of = begun
+                self.as_of, self.whole_at = begun, clock
             authority.passed(read, cuts)
             self.dead -= read.buried
             self._note(shipping.trouble)
@@ -197,6 +227,15 @@ class Bookkeeper:
         self.trouble = trouble
 
     # -- operators ----------------------------------------------------------------------------------------------------
+
+    def standing(self) -> Standing | None:
+        """How the books are; None when there are none."""
+        if not self.started:
+            return None
+        damaged = self.shipping.damaged if self.shipping is not None else 0
+        opened = self.authority is not None
+        overrun = self.authority.over if self.authority is not None else 0
+        return Standing(opened, self.trouble, max(0.0, self.now() - self.whole_at), damaged, overrun)
 
     async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> Usage:
         """As ``books_store.BookStore.usage``; nothing while the books are closed."""

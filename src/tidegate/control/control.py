@@ -245,6 +245,7 @@ class Control:
             self.folder.path, time.monotonic, time.time, self._send_to, self.workers, float("inf"), say=say,
             fresh=self.birth.fresh,
         )  # fmt: skip
+        self.book.books = self.money.standing
         self._tell_money()
         if self.money.has_books():
             self.money.start()

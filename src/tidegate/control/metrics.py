@@ -50,6 +50,13 @@ HELP: Final[dict[str, str]] = {
     "config_reloads_total": "Reloads by result.",
     "records_dropped_total": "Access records a full sink dropped.",
     "series_dropped_total": "Updates that went to _other because a metric was full.",
+    "books_open": "1 while the books of money are open and kept.",
+    "books_behind_seconds": "Time since every ledger was read to its end.",
+    "budget_overruns_total": "Budgets passed by a call that cost more than was set aside.",
+    "ledgers_broken": "Workers that cannot write their ledger.",
+    "ledger_lines_owed": "Lines of what has happened that wait for a disk.",
+    "ledger_lines_lost_total": "Lines given up because too many waited for a disk.",
+    "ledger_lines_damaged_total": "Lines of ledgers that could not be read.",
     "workers": "Worker processes by state.",
     "worker_restarts_total": "Workers that had to be replaced.",
 }

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import tidegate
 from tidegate.control.admin.desk import Outcome, Readiness
+from tidegate.control.bookkeeper import Standing
 
 ALIVE: Final = 2.0
 """Seconds within which some worker's loop must have turned (S23.4)."""
@@ -30,6 +31,10 @@ class WorkerView:
         self.generation = 0
         self.in_flight = 0
         self.refusal = ""
+        self.ledger_trouble = ""
+        """Why this worker cannot write its ledger."""
+        self.lines_owed = 0
+        self.lines_lost = 0
         self.explain: dict[str, Any] = {}
 
     def document(self, beat: float | None) -> dict[str, Any]:
@@ -47,6 +52,10 @@ class WorkerView:
             document["heartbeat_ms"] = round(beat * 1000.0)
         if self.refusal:
             document["refused"] = self.refusal
+        if self.ledger_trouble:
+            document["ledger_error"] = self.ledger_trouble
+        if self.lines_lost:
+            document["ledger_lines_lost"] = self.lines_lost
         return document
 
 
@@ -71,6 +80,9 @@ class StatusBook:
         self.reload_error: dict[str, Any] | None = None
         self.missing: list[Missing] = []
         """Parts of readiness beyond workers: health round, keys, key sets."""
+        self.books: Callable[[], Standing | None] = lambda: None
+        self.lines_lost = 0
+        """Lines that the ledgers of workers lost which are no more."""
 
     # -- what is heard --------------------------------------------------------------------------------------------
 
@@ -78,6 +90,7 @@ class StatusBook:
         """The supervisor's news; the workers that are gone by it."""
         present = {int(pid) for _, pid, *_ in message["workers"]}
         gone = [self.workers.pop(pid) for pid in list(self.workers) if pid not in present]
+        self.lines_lost += sum(view.lines_lost for view in gone)
         for row, pid, ready, leaving, restarts in message["workers"]:
             view = self.workers.get(pid)
             if view is None:
@@ -98,6 +111,8 @@ class StatusBook:
         view.generation = int(message["generation"])
         view.in_flight = int(message.get("in_flight", view.in_flight))
         view.refusal = str(message.get("refusal", ""))
+        if "ledger" in message:
+            view.ledger_trouble, view.lines_owed, view.lines_lost = message["ledger"]
         if "explain" in message:
             view.explain = message["explain"]
 
@@ -144,7 +159,43 @@ class StatusBook:
         behind = [w for w in serving if w.generation < self.generation]
         if behind:
             reasons.append(f"{len(behind)} workers do not serve generation {self.generation}")
-        return Readiness(True, tuple(reasons))
+        return Readiness(True, (*reasons, *self._doubts()))
+
+    def _doubts(self) -> list[str]:
+        """What is wrong with the money (LLM 10.1): other traffic goes on, and calls are served where they can be."""
+        standing = self.books()
+        found = [standing.doubt()] if standing is not None and standing.doubt() else []
+        staff = [view for view in self.workers.values() if not view.leaving]
+        broken = [view.ledger_trouble for view in staff if view.ledger_trouble]
+        if broken:
+            found.append(f"the ledger of {len(broken)} of {len(staff)} workers cannot be written: {broken[0]}")
+        return found
+
+    def _money(self, standing: Standing) -> dict[str, Any]:
+        """For the status page."""
+        return {
+            "open": standing.open,
+            "behind_seconds": round(standing.behind, 1),
+            "error": standing.trouble,
+            "damaged_lines": standing.damaged,
+            "overruns": standing.overrun,
+        }
+
+    def _money_metrics(self) -> dict[str, dict[str, Any]]:
+        standing = self.books()
+        if standing is None:
+            return {}
+        views = self.workers.values()
+        lost = self.lines_lost + sum(view.lines_lost for view in views)
+        return {
+            "books_open": gauge([], [[[], int(standing.open and not standing.trouble)]]),
+            "books_behind_seconds": gauge([], [[[], round(standing.behind, 3)]]),
+            "budget_overruns_total": counter([], [[[], standing.overrun]]),
+            "ledgers_broken": gauge([], [[[], sum(bool(view.ledger_trouble) for view in views)]]),
+            "ledger_lines_owed": gauge([], [[[], sum(view.lines_owed for view in views)]]),
+            "ledger_lines_lost_total": counter([], [[[], lost]]),
+            "ledger_lines_damaged_total": counter([], [[[], standing.damaged]]),
+        }
 
     def document(self, beats: Sequence[float], now: float) -> dict[str, Any]:
         """``/api/v1/status``."""
@@ -163,6 +214,9 @@ class StatusBook:
             "quarantined": self.quarantined,
             "last_reload": self.reload,
         }
+        standing = self.books()
+        if standing is not None:
+            document["books"] = self._money(standing)
         if self.reload_error is not None:
             document["config_error"] = self.reload_error
         if self.warnings:
@@ -188,6 +242,7 @@ class StatusBook:
             ),
             "workers": gauge(["state"], [[[state], count] for state, count in states.items()]),
             "worker_restarts_total": counter([], [[[], restarts]]),
+            **self._money_metrics(),
         }
 
 

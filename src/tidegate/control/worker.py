@@ -462,6 +462,7 @@ class Worker:
             "in_flight": self.engine.in_flight(),
             "draining": self.leaving is not None,
             "refusal": self.refusal,
+            "ledger": self.ledger.state(),
             "counters": self.engine.counters(),
             "last": last,
         }

@@ -104,7 +104,7 @@ class Ledger:
             # Once more in a file of its own; readers know a line by its id, should it stand in both.
             self._open()
             if not self._append(data):
-                self._broken("the segment cannot be written")
+                self._broken(self.trouble or "the segment cannot be written")
         if aside:
             self.aside_lines = []
         if self.full:
@@ -134,9 +134,19 @@ class Ledger:
         """The segment, and how far it is written; ("", 0) when nothing is."""
         return self.name, self.size
 
+    def state(self) -> tuple[str, int, int]:
+        """What is wrong with the disk ("" for nothing), lines that wait for it, lines that were given up."""
+        return self.trouble, len(self.owed), self.lost
+
     def tick(self) -> None:
-        """Each second or so: seal what is old, write what is owed."""
+        """Each second or so: seal what is old, write what is owed; a ledger that broke is tried even when nobody calls,
+        so that :meth:`state` tells how the disk is now."""
         now = self.now()
+        if self.file < 0 and self.trouble and not self.closed and now >= self.retry_at:
+            try:
+                self._open()
+            except Fault:
+                return
         if self.file >= 0 and now - self.begun >= LONGEST:
             self._seal()
         if self.owed and now >= self.retry_at:
@@ -244,7 +254,7 @@ class Ledger:
         self.trouble = ""
         # What the file before has not brought to the disk yet is said again: its own sync may fail unheard.
         if self.unsynced and not self._append(b"".join(self.unsynced)):
-            self._broken("the segment cannot be written")
+            self._broken(self.trouble or "the segment cannot be written")
 
     def _broken(self, trouble: str) -> None:
         self.retry_at = self.now() + RETRY

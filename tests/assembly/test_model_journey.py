@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tidegate.assembly.check import Checked, check
 from tidegate.assembly.explain import journey, summary
-from tidegate.assembly.model_journey import price_text
+from tidegate.assembly.model_journey import catalogue, price_text
 from tidegate.ports.models import PriceRow
 
 CONFIG = """\
@@ -136,6 +138,13 @@ def test_what_else_may_come_of_it(checked: Checked, url: str, model: str, line: 
 def test_what_is_no_surface_says_so(checked: Checked) -> None:
     (line,) = shown(checked, "/v1/nothing")
     assert line.startswith("  no surface  404 not_found: ")
+
+
+def test_the_list_of_models_tells_which_retires_and_when(tmp_path: Path) -> None:
+    file = tmp_path / "gw.yaml"
+    file.write_text(CONFIG.replace("name: coder,", "name: coder, retires: 2027-01-31,"))
+    lines = catalogue(check(file, {})).splitlines()
+    assert "coder   retires 2027-01-31" in lines and "fast" in lines
 
 
 def test_the_catalogue_is_counted(checked: Checked) -> None:

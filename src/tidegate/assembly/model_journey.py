@@ -14,8 +14,8 @@ from tidegate.ports.models import DoorPlan, ModelPlan, ModelsPlan, ModelTargetPl
 from tidegate.ports.plan import Plan, RoutePlan
 from tidegate.ports.settings import format_duration, format_size
 from tidegate.rules.model_access import longest
-from tidegate.rules.retiring import day_of
 from tidegate.rules.pricing import dollars
+from tidegate.rules.retiring import day_of
 from tidegate.rules.surfaces import Surface, surface_of
 
 SHOWN: Final = ("input", "cache_read", "output", "images", "characters", "seconds_in", "searches")

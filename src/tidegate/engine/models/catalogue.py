@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from tidegate.ports.models import CallerPlan, CatalogueRow, ModelPlan, ModelsPla
 from tidegate.ports.plan import RoutePlan
 from tidegate.rules.limit_fields import moment
 from tidegate.rules.model_access import allowed, matches
+from tidegate.rules.retiring import LATEST, day_of, is_retired, retiring_fields
 from tidegate.rules.surfaces import Surface
 
 encode = msgspec.json.encode
@@ -31,14 +33,17 @@ def show_models(
     assert models is not None
     seen = visible(models, caller_of(models, x), runtime.wall())
     name = surface.path.removeprefix("models/")
+    fields = [("content-type", "application/json")]
     if name:
         row = seen.get(name)
         if row is None:
             raise Fault("model_not_found", f"The model {name[:64]!r} does not exist.", side=CLIENT)
         shown: dict[str, Any] = one(name, row, surface.dialect)
+        if row.retires and (route.llm is None or route.llm.expose != "none"):
+            fields += retiring_fields(row.retires)
     else:
         shown = listed(seen, surface.dialect)
-    send_answer(client, x, route, Answer(200, [("content-type", "application/json")], encode(shown)))
+    send_answer(client, x, route, Answer(200, fields, encode(shown)))
 
 
 async def show_one(call: ModelCall, body: RequestBody | None) -> None:
@@ -71,8 +76,9 @@ def visible(models: ModelsPlan, caller: CallerPlan, now: float) -> dict[str, Cat
     """Name -> row of everything *caller* may use now, its aliases too; sorted."""
     found: dict[str, CatalogueRow] = {}
     for name, plan in models.models.items():
-        if may_see(plan, caller, name) and not 0.0 < plan.retires <= now:
-            found[name] = plan.targets[0].catalogue if plan.targets else CatalogueRow()
+        if may_see(plan, caller, name) and not is_retired(plan.retires, now):
+            row = plan.targets[0].catalogue if plan.targets else CatalogueRow()
+            found[name] = row if row.retires == plan.retires else replace(row, retires=plan.retires)
     for alias, meant in caller.aliases.items():
         row = found.get(meant)
         if row is not None:
@@ -91,13 +97,16 @@ def may_see(plan: ModelPlan, caller: CallerPlan, name: str) -> bool:
 def one(name: str, row: CatalogueRow, dialect: str) -> dict[str, Any]:
     """One model in the words of *dialect*."""
     if dialect == "anthropic_messages":
-        return {
+        described: dict[str, Any] = {
             "type": "model",
             "id": name,
             "display_name": name,
             "created_at": moment(row.created),
-            "lifecycle": "active",
+            "lifecycle": "deprecated" if row.retires else "active",
         }
+        if row.retires:
+            described["retires_at"] = moment(min(row.retires, LATEST))
+        return described
     if dialect == "gemini_generate":
         shown: dict[str, Any] = {"name": "models/" + name, "baseModelId": name, "version": "1", "displayName": name}
         if row.window:
@@ -115,7 +124,10 @@ def one(name: str, row: CatalogueRow, dialect: str) -> dict[str, Any]:
             "digest": "",
             "details": {},
         }
-    return {"id": name, "object": "model", "created": row.created, "owned_by": "tidegate"}
+    row_of: dict[str, Any] = {"id": name, "object": "model", "created": row.created, "owned_by": "tidegate"}
+    if row.retires:
+        row_of["shutdown_date"] = day_of(row.retires)
+    return row_of
 
 
 def listed(seen: dict[str, CatalogueRow], dialect: str) -> dict[str, Any]:

@@ -4,8 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from conversation import House, Side
-from model_house import SPOKEN, MemoryBooks, ask, body_of, caller, model, models, provider, scene, target
+from conversation import House, Side, settle
+from model_house import (
+    DONE,
+    END,
+    SPOKEN,
+    STREAM_HEAD,
+    USAGE,
+    MemoryBooks,
+    ask,
+    body_of,
+    caller,
+    chat,
+    chunk,
+    completion,
+    model,
+    models,
+    piece,
+    provider,
+    scene,
+    target,
+    whole,
+)
 
 from tidegate.ports.models import CatalogueRow
 
@@ -77,3 +97,81 @@ def test_ollamas_clients_may_ask_for_one_model() -> None:
             assert client.hears().startswith(b"HTTP/1.1 404 ")
 
     scene(play, plan)
+
+
+LATER = 1_801_353_600.0  # 2027-01-31
+RETIRING = models(
+    model("fast", target(provider(1), catalogue=ROW), retires=LATER),
+    model("gone", target(provider(1)), retires=5.0),
+    model("hidden", target(provider(1)), retires=5.0, tenant="others"),
+    dialects=SPOKEN,
+)
+SUNSET = b"\r\ndeprecation: @1801353600\r\nsunset: Sun, 31 Jan 2027 00:00:00 GMT\r\n"
+
+
+def test_a_model_that_is_to_retire_says_so_in_each_shape_and_in_the_fields_of_its_own_page() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(get("/v1/models"))
+        got = client.hears()
+        assert [row["shutdown_date"] for row in body_of(got)["data"]] == ["2027-01-31"] and b"sunset" not in got
+        client.says(get("/v1/models/fast", "anthropic-version: 2023-06-01"))
+        got = client.hears()
+        assert SUNSET in got
+        shown = body_of(got)
+        assert (shown["lifecycle"], shown["retires_at"]) == ("deprecated", "2027-01-31T00:00:00Z")
+        client.says(get("/v1/models/gone"))
+        assert client.hears().startswith(b"HTTP/1.1 404 ")
+
+    scene(play, RETIRING)
+
+
+def test_answers_of_a_model_that_is_to_retire_carry_its_day_faults_too() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[-1].says(whole(200, completion()))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 200 ") and SUNSET in got
+        client.says(ask(chat(stream=True)))
+        await settle()
+        house.upstreams[-1].says(STREAM_HEAD + piece(chunk({"content": "x"}, "stop") + USAGE + DONE) + END)
+        await settle()
+        assert SUNSET in client.hears()
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[-1].says(whole(400, {"error": {"message": "no"}}))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 400 ") and SUNSET in got
+
+    scene(play, RETIRING)
+
+
+def test_where_nothing_is_exposed_nothing_is_said() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[-1].says(whole(200, completion()))
+        await settle()
+        assert b"sunset" not in client.hears()
+        client.says(get("/v1/models/fast"))
+        assert b"sunset" not in client.hears()
+
+    scene(play, RETIRING, expose="none")
+
+
+def test_a_retired_model_is_not_found_and_says_since_when_to_those_who_could_use_it() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat("gone")))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 404 ") and b"x-should-retry: false" in got
+        assert body_of(got)["error"]["code"] == "model_not_found"
+        assert body_of(got)["error"]["message"] == "The model 'gone' was retired on 1970-01-01."
+        client.says(ask(chat("hidden")))
+        await settle()
+        assert body_of(client.hears())["error"]["message"] == "The model 'hidden' does not exist."
+        assert house.connected == []
+
+    scene(play, RETIRING)

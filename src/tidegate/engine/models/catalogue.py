@@ -80,9 +80,8 @@ def visible(models: ModelsPlan, caller: CallerPlan, now: float) -> dict[str, Cat
             row = plan.targets[0].catalogue if plan.targets else CatalogueRow()
             found[name] = row if row.retires == plan.retires else replace(row, retires=plan.retires)
     for alias, meant in caller.aliases.items():
-        row = found.get(meant)
-        if row is not None:
-            found[alias] = row
+        if meant in found:
+            found[alias] = found[meant]
     return dict(sorted(found.items()))
 
 

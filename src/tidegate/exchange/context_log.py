@@ -156,7 +156,8 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True):
     """A turn that wants to begin (CRP 5.2).
 
     version    minted by the caller; its handle resolves from then on
-    branch     "" for ``main``; must exist, unless the context is created now
+    branch     "" for ``main``, and of a version for the branch its parent was written on; it must exist, unless the
+               context is created now
     parent     "" for absent
     addressed  as what the client named it
     fork       the anonymous branch to use if this becomes an implicit fork
@@ -301,10 +302,11 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a handle names. ``version`` "" for a context or a session name."""
+    """What a handle names. ``version`` and the ``branch`` it was written on: "" for a context or a session name."""
 
     context: str
     version: str = ""
+    branch: str = ""
 
 
 class Deletion(msgspec.Struct, frozen=True):

@@ -128,5 +128,8 @@ class ContextsPlan:
     limits: ContextLimits = field(default_factory=ContextLimits)
     hot: int = 256 * 1024 * 1024
     """Bytes of materialised contexts a worker keeps."""
+    session: ContextStore | None = None
+    """Where contexts with ``store: session`` live: memory. None with several workers, which would not see each other's:
+    then the wish is 422 ``policy_forbidden``."""
     root: bytes = field(default=b"", repr=False)
     """The key that tenant keys are sealed under; b"" where no class above ``internal`` can be kept."""

@@ -27,6 +27,7 @@ WITHOUT_TWIN = {
     "ports/tokens.py": "promises only",
     "ports/tools.py": "promises only",
     "exchange/chat.py": "values only",
+    "exchange/context_policy.py": "values only",
     "exchange/identity.py": "values only",
     "exchange/ledger.py": "values only",
     "exchange/record.py": "values only",

@@ -348,7 +348,7 @@ class Model(Section):
     tasks: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
     """Tasks it is made for (``tidegate-task``)."""
     voices: dict[str, str] = Field(default_factory=dict, max_length=64)
-    """Voice of speech as clients name it → as the provider does."""
+    """Voice of speech as clients name it → as the provider does; ``default``: of all others, told as a loss."""
     echo: Literal["provider", "asked"] = "provider"
     """What stands as ``model`` in answers."""
     loss: Literal["report", "refuse"] | None = None

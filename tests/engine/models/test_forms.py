@@ -56,6 +56,29 @@ def test_speech_leaves_as_it_comes_and_costs_its_characters() -> None:
     scene(play, PLAN)
 
 
+def test_a_voice_is_named_as_the_provider_does_and_an_unknown_one_is_told_as_lost() -> None:
+    voices = {"alloy": "Kore", "default": "Puck"}
+    plan = models(model("all", target(provider(1, doors=DOORS), price=UNITS), voices=voices))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        for voice, spoken in (("alloy", "Kore"), ("Kore", "Kore"), ("nova", "Puck")):
+            client.says(ask({"model": "all", "input": "hello", "voice": voice}, PATHS["speech"]))
+            await settle()
+            assert f'{{"model": "up-model", "input": "hello", "voice": "{spoken}"}}'.encode() in (
+                house.upstreams[0].hears().replace(b'"voice":"', b'"voice": "')
+            )
+            house.upstreams[0].says("HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\ncontent-length: 1\r\n\r\nz")
+            await settle()
+            assert (b'x-tidegate-loss: "voice"\r\n' in client.hears()) is (voice == "nova")
+        assert [record.losses for record in books.records] == [(), (), ("voice",)]
+        client.says(ask({"model": "all", "input": "hello", "voice": "nova"}, PATHS["speech"], tidegate_loss="refuse"))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 400 ") and body_of(got)["error"]["code"] == "translation_loss"
+
+    scene(play, plan)
+
+
 def test_sound_that_breaks_off_is_cut_so_that_nobody_takes_it_for_whole() -> None:
     async def play(house: House, client: Side, books: MemoryBooks) -> None:
         client.says(ask({"model": "all", "input": "hello"}, PATHS["speech"]))

@@ -27,6 +27,7 @@ from tidegate.exchange.head import Fields, ResponseHead
 from tidegate.ports.balancer import Endpoint
 from tidegate.ports.models import CredentialPlan
 from tidegate.rules.emulated_output import emulated
+from tidegate.rules.speaking_voice import with_voice
 from tidegate.wire.content_coding import decode
 from tidegate.wire.http1 import encode_request, field_lines
 
@@ -135,9 +136,11 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
         words.aliases = outgoing.aliases
         for name, value in outgoing.fields:
             fields[name] = value
-        if words.losses and refuses_loss(call):
-            raise Fault("translation_loss", f"The target cannot say {', '.join(words.losses[:8])}.", side="client",
-                        reason="loss")  # fmt: skip
+    if call.surface.kind == "speech" and call.plan is not None and call.plan.voices:
+        words.body, words.losses = with_voice(words.body, call.members.get("voice"), call.plan.voices)
+    if words.losses and refuses_loss(call):
+        raise Fault("translation_loss", f"The target cannot say {', '.join(words.losses[:8])}.", side="client",
+                    reason="loss")  # fmt: skip
     path = door.stream_path if call.stream and door.stream_path else door.path
     if dialect is not None:
         if candidate.passes and call.surface.model and call.surface.kind == "embeddings":

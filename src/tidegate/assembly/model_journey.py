@@ -135,7 +135,7 @@ def door_for(target: ModelTargetPlan, surface: Surface) -> tuple[DoorPlan | None
             if door.dialect is not None and door.dialect.name == surface.dialect:
                 return door, True
         return chat, False
-    found = provider.doors.get(surface.kind)
+    found = provider.doors.get("realtime" if surface.kind == "realtime_secrets" else surface.kind)
     if found is None:
         return (chat, False) if surface.kind == "completions" else (None, False)
     return found, found.dialect is None or found.dialect.name == surface.dialect

@@ -24,7 +24,7 @@ def usage_of(kind: str, asked: dict[str, Any], body: bytes, content_type: str) -
     if kind == "speech":
         text = asked.get("input")
         return Usage(characters=len(text)) if isinstance(text, str) else None
-    if kind == "moderations":
+    if kind in ("moderations", "realtime_secrets"):
         return Usage()
     if "json" not in content_type:
         return None

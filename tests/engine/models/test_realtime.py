@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from conversation import House, Side, settle
-from model_house import MemoryBooks, caller, model, models, provider, scene, target
+from model_house import MemoryBooks, ask, body_of, caller, model, models, provider, scene, target, whole
 
 from tidegate.ports.books import BudgetLevel
-from tidegate.ports.models import DoorPlan
+from tidegate.ports.models import CallerPlan, DoorPlan
 
 DOOR = {"realtime": DoorPlan("realtime", None, "provider:p1", "/v1/realtime")}
 LEVEL = BudgetLevel("default/consumer/bob/month", 10**9)
@@ -111,5 +112,69 @@ def test_a_provider_that_refuses_the_socket_is_a_fault() -> None:
         await settle()
         house.upstreams[0].says("HTTP/1.1 401 X\r\ncontent-length: 0\r\n\r\n")
         assert client.hears().startswith(b"HTTP/1.1 502 ")
+
+    scene(play, PLAN, who="bob")
+
+
+SECRETS = "/v1/realtime/client_secrets"
+SESSION = {"expires_after": {"anchor": "created_at", "seconds": 600}, "session": {"type": "realtime", "model": "voice"}}
+
+
+def test_a_clients_secret_is_ordered_with_the_providers_key_and_costs_nothing() -> None:
+    plan = models(model("voice", target(provider(1, doors=DOOR), price=None)), callers=caller(surfaces=("realtime",)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(SESSION, SECRETS, authorization="Bearer mine"))
+        await settle()
+        heard = house.upstreams[0].hears()
+        assert heard.startswith(b"POST /v1/realtime/client_secrets HTTP/1.1\r\n")
+        assert b"authorization: Bearer key-1\r\n" in heard and b"mine" not in heard
+        assert heard.endswith(json.dumps(SESSION).replace('"voice"', '"up-model"').encode())
+        house.upstreams[0].says(whole(200, {"value": "ek_1", "expires_at": 5, "session": {}}))
+        await settle()
+        got = client.hears()
+        assert got.startswith(b"HTTP/1.1 200 ") and body_of(got)["value"] == "ek_1"
+        (record,) = books.records
+        assert (record.surface, record.asked, record.model, record.cost) == (
+            "realtime_secrets", "voice", "up-model", 0,
+        )  # fmt: skip
+
+    scene(play, plan, who="bob")
+
+
+@pytest.mark.parametrize(
+    ("callers", "status", "code"),
+    [
+        (caller(budgets=(LEVEL,)), 403, "price_unknown"),
+        (caller(models=((),)), 403, "model_denied"),
+        (caller(tenant_models=()), 404, "model_not_found"),
+        (caller(surfaces=("chat",)), 403, "surface_denied"),
+        (caller(tokens=(object(),)), 403, "surface_denied"),
+    ],
+)
+def test_a_secret_is_not_for_callers_whose_spending_would_not_be_heard(
+    callers: dict[str, CallerPlan], status: int, code: str
+) -> None:
+    plan = models(model("voice", target(provider(1, doors=DOOR))), callers=callers)
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(SESSION, SECRETS))
+        await settle()
+        got = client.hears()
+        assert got.startswith(f"HTTP/1.1 {status} ".encode()) and body_of(got)["error"]["code"] == code
+        assert house.connected == []
+
+    scene(play, plan, who="bob")
+
+
+def test_a_secret_is_not_for_a_spent_budget_and_not_without_a_model() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        books.spent = books.limit
+        client.says(ask(SESSION, SECRETS))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 429 ")
+        client.says(ask({"model": "voice"}, SECRETS))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 400 ")
 
     scene(play, PLAN, who="bob")

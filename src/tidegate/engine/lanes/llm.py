@@ -11,7 +11,7 @@ from tidegate.engine.models.counting import count_here, counters_of
 from tidegate.engine.models.forms import Form, is_form, read_form
 from tidegate.engine.models.owning import OWNED, prepare
 from tidegate.engine.models.pipelines import compose
-from tidegate.engine.models.realtime import serve_realtime
+from tidegate.engine.models.realtime import refuse_unheard, serve_realtime
 from tidegate.engine.models.relaying import Outlet, Stream, failed_of
 from tidegate.engine.models.socket import serve_socket
 from tidegate.engine.models.trying import Whole, as_events, first_answer
@@ -32,7 +32,7 @@ from tidegate.rules.surfaces import Surface, dialect_of, surface_of
 
 CALLS = frozenset({
     "chat", "completions", "embeddings", "moderations", "rerank", "images", "images_edits", "images_variations",
-    "speech", "transcriptions", "translations", "count_tokens", "tokenize", "compact",
+    "speech", "transcriptions", "translations", "count_tokens", "tokenize", "compact", "realtime_secrets",
 })  # fmt: skip
 """Surfaces whose calls name a model."""
 
@@ -154,6 +154,8 @@ async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
             return
     else:
         account.refuse_if_exhausted()
+        if call.surface.kind == "realtime_secrets":
+            refuse_unheard(call)
         candidates = candidates_of(call, call.runtime.models)
         clamped(call, candidates)
         await account.admit()

@@ -20,6 +20,7 @@ from tidegate.ports.plan import RoutePlan
 from tidegate.rules.body_counts import check_counts
 from tidegate.rules.capability import Needs, needs_of
 from tidegate.rules.plain_talk import plain_needs
+from tidegate.rules.session_model import session_model
 from tidegate.rules.surfaces import Surface, framing_of
 from tidegate.rules.wishes import tags_of, timeout_of
 from tidegate.wire.content_coding import decode
@@ -198,7 +199,7 @@ async def read_body(call: ModelCall, body: RequestBody | None) -> None:
     await read_json(call, body)
     members = call.members
     if not call.surface.model:
-        model = members.get("model")
+        model = session_model(members) if call.surface.kind == "realtime_secrets" else members.get("model")
         if not isinstance(model, str) or not 0 < len(model) <= MODEL_NAME or not model.isprintable():
             raise Fault("invalid_request", "model must be the name of a model.", side=CLIENT, reason="model")
         call.asked = model

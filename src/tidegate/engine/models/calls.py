@@ -27,6 +27,7 @@ from tidegate.exchange.head import Fields, ResponseHead
 from tidegate.ports.balancer import Endpoint
 from tidegate.ports.models import CredentialPlan
 from tidegate.rules.emulated_output import emulated
+from tidegate.rules.session_model import with_session_model
 from tidegate.rules.speaking_voice import with_voice
 from tidegate.wire.content_coding import decode
 from tidegate.wire.http1 import encode_request, field_lines
@@ -119,7 +120,9 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
         speaker = dialect or call.dialect
         ask = call.stream and voice.usage_chunk == "ask" and not wants_usage(call)
         in_path = dialect is not None and dialect.model_in_path
-        if (candidate.model != call.asked and not in_path) or ask:
+        if call.surface.kind == "realtime_secrets":
+            words.body = with_session_model(call.body, call.members, candidate.model)
+        elif (candidate.model != call.asked and not in_path) or ask:
             words.body = speaker.splice(call.body, candidate.model, ask)
         else:
             words.body = call.body

@@ -33,6 +33,9 @@ EMBEDDINGS = "_embeddings"
 FREE = PriceRow("free", {}, free=True)
 """What counting costs."""
 
+UNPAID = frozenset({"count_tokens", "realtime_secrets"})
+"""Surfaces that vendors do not bill."""
+
 
 class Candidate:
     """One target that could serve the call.
@@ -84,7 +87,8 @@ def resolve(call: ModelCall) -> ModelPlan:
         raise Fault("model_not_found", f"The model {call.asked[:64]!r} does not exist.", side=CLIENT)
     if not allowed(caller.models, name):
         raise Fault("forbidden", "This key may not use the model.", reason="model_denied", side=CLIENT)
-    if caller.surfaces is not None and call.surface.kind not in caller.surfaces:
+    kind = "realtime" if call.surface.kind == "realtime_secrets" else call.surface.kind
+    if caller.surfaces is not None and kind not in caller.surfaces:
         raise Fault("forbidden", "This key may not use this kind of call.", reason="surface_denied", side=CLIENT)
     if plan.retires:
         if is_retired(plan.retires, call.runtime.wall()):
@@ -149,7 +153,7 @@ def candidates_of(call: ModelCall, states: ModelStates) -> list[Candidate]:
             told_price, told_row = call.models.facts.of(provider.name, model)
             price = price or told_price
             row = row if row.features is not None or row.window else told_row
-        if call.surface.kind == "count_tokens":
+        if call.surface.kind in UNPAID:
             price = FREE
         if price is None:
             why = Fault("price_unknown", "No price is known for the model.", reason="price_unknown")
@@ -205,6 +209,9 @@ def door_of(call: ModelCall, target: ModelTargetPlan) -> tuple[DoorPlan | None, 
             if door.dialect is not None and door.dialect.name == call.dialect.name:
                 return replace(door, path=door.path + "/compact", stream_path=""), untouched
         return None, False
+    if kind == "realtime_secrets":
+        tunnel = provider.doors.get("realtime")
+        return (None if tunnel is None else replace(tunnel, path=tunnel.path + "/client_secrets")), True
     found = provider.doors.get(kind)
     second = provider.doors.get("embed") if kind == "embeddings" else None
     if second is not None and second.dialect is not None and second.dialect.name == call.dialect.name:

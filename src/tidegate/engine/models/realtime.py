@@ -75,6 +75,19 @@ async def serve_realtime(call: ModelCall) -> None:
         tunnel.account.close(fault)
 
 
+def refuse_unheard(call: ModelCall) -> None:
+    """A secret lets its holder talk to the provider itself, where nothing is heard here: what cannot be booked or
+    counted is not for callers with budgets or limits of tokens (rule 7)."""
+    plan = call.plan
+    caller = call.caller
+    if caller.budgets or (plan is not None and plan.budgets):
+        raise Fault("price_unknown", "What a session with this secret will cost is not known: there is a budget.",
+                    reason="price_unknown", side=CLIENT)  # fmt: skip
+    if caller.tokens or (plan is not None and plan.tokens is not None):
+        raise Fault("forbidden", "The tokens of a session with this secret are not counted: there is a limit.",
+                    reason="surface_denied", side=CLIENT)  # fmt: skip
+
+
 async def connect(call: ModelCall, candidate: Candidate, tunnel: RealtimeTunnel) -> Reached:
     """The provider's answer to our upgrade: its 101."""
     runtime = call.runtime

@@ -209,6 +209,22 @@ def asked_of(side: Side) -> tuple[str, dict[str, str], Any]:
     return first, dict(line.split(": ", 1) for line in lines), json.loads(body) if body else None
 
 
+class FakeTokens:
+    """Counts by *count*; ``asked`` are the tokenizers of every text. Not *ready*: ranks are not there yet."""
+
+    def __init__(self, by: Callable[[str], int] = len, ready: bool = True) -> None:
+        self.by = by
+        self.ready = ready
+        self.asked: list[str] = []
+
+    def count(self, text: str, tokenizer: str = "") -> int:
+        self.asked.append(tokenizer)
+        return self.by(text)
+
+    def exact(self, tokenizer: str = "") -> bool:
+        return self.ready
+
+
 class Kept:
     """A reservation that remembers."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -133,5 +134,31 @@ def test_counters_copies_weights_and_faults_reach_the_engine() -> None:
         assert part.weights_version() == 0
         assert not part.faults_allowed()
         assert (part.now(), part.wall(), 0.0 <= part.random() < 1.0) == (5.0, 5.0, True)
+
+    asyncio.run(run())
+
+
+def test_work_aside_is_told_on_the_loop_a_failure_as_none_and_only_so_many_wait() -> None:
+    async def run() -> None:
+        told: list[Any] = []
+        defects: list[BaseException] = []
+        base = tools(report=defects.append)
+        over = asyncio.Event()
+        gate = threading.Event()
+
+        def done(found: Any) -> None:
+            told.append((found, threading.current_thread() is threading.main_thread()))
+            if len(told) == 2:
+                over.set()
+
+        assert base.aside(lambda: gate.wait(5) and 7, done, "counting", 2)
+        assert base.aside(lambda: 1 // 0, done, "counting", 2)
+        assert not base.aside(lambda: 9, done, "counting", 2)
+        gate.set()
+        await over.wait()
+        assert told == [(7, True), (None, True)]
+        assert [type(error) for error in defects] == [ZeroDivisionError]
+        assert base.waiting["counting"] == 0
+        base.close()
 
     asyncio.run(run())

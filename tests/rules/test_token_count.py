@@ -20,6 +20,7 @@ from tidegate.exchange.chat import (
     Video,
 )
 from tidegate.rules.token_count import (
+    COUNTED,
     PER_IMAGE,
     PER_PAGE,
     PER_REQUEST,
@@ -28,10 +29,14 @@ from tidegate.rules.token_count import (
     PER_TOOL,
     PER_TURN,
     PER_VIDEO,
+    SECONDS,
+    SLICE,
     WORST_IMAGE,
     LearnedFactor,
     count_part,
     count_request,
+    count_texts,
+    texts_of,
 )
 
 
@@ -98,3 +103,47 @@ def test_small_calls_and_missing_bills_teach_nothing() -> None:
     factor.learn(15, 100)
     factor.learn(100, 0)
     assert factor.value == 1.0
+
+
+def test_texts_can_be_counted_elsewhere() -> None:
+    request = ChatRequest("m", (Message("user", (Text(text="a b c"), Image(detail="low")), name="ann"),))
+    fixed, texts = texts_of(request)
+    assert texts == ["ann", "a b c"]
+    assert fixed + sum(words(text) for text in texts) == count_request(request, words)
+
+
+class Clock:
+    """Each look at it takes *step* seconds."""
+
+    def __init__(self, step: float = 0.0) -> None:
+        self.now = 0.0
+        self.step = step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def test_all_of_a_usual_call_is_counted() -> None:
+    assert count_texts(["a b", "", "c"], words, Clock(), False) == (3, True)
+    assert count_texts([], words, Clock(), True) == (0, True)
+    assert count_texts(["x" * 3 * SLICE], lambda text: len(text) // 4, Clock(), False) == (3 * SLICE // 4, True)
+
+
+@pytest.mark.parametrize(("dense", "rest"), [(False, 2 * SLICE), (True, SLICE // 4)])
+def test_beyond_the_bound_each_byte_is_a_token_or_the_text_as_dense_as_before(dense: bool, rest: int) -> None:
+    seen: list[int] = []
+
+    def quarter(text: str) -> int:
+        seen.append(len(text))
+        return len(text) // 4
+
+    found = count_texts(["x" * COUNTED, "é" * SLICE], quarter, Clock(), dense)
+    assert found == (COUNTED // 4 + rest, False)
+    assert sum(seen) == COUNTED and max(seen) <= SLICE
+
+
+def test_when_time_is_up_nothing_more_is_counted() -> None:
+    found = count_texts(["x" * SLICE] * 5, lambda text: 1, Clock(SECONDS / 3), False)
+    assert found == (2 + 3 * SLICE, False)
+    assert count_texts(["xyz"], lambda text: 1, Clock(SECONDS), True) == (0, False)

@@ -12,6 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from tidegate.ports.models import CatalogueRow, PriceRow, PriceTier
+from tidegate.rules.tokenizers import tokenizer_of
 
 REMEMBERED: Final = 4096
 """Names remembered; more than any config and its clients ask for."""
@@ -97,8 +98,8 @@ class Facts:
             return None, CatalogueRow()
         for fact in self._table.providers.get(provider, ()):
             if matches(fact.match, name):
-                return self._row(provider, fact), CatalogueRow(window=fact.window)
-        return None, CatalogueRow()
+                return self._row(provider, fact), CatalogueRow(window=fact.window, tokenizer=tokenizer_of(name))
+        return None, CatalogueRow(tokenizer=tokenizer_of(name))
 
     def _row(self, provider: str, fact: Fact) -> PriceRow:
         id = f"{provider}/{fact.id}"

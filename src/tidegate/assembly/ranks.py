@@ -1,18 +1,17 @@
 """Token counting with ``tiktoken`` over ranks that came with a package: nothing is fetched, ever (DEPENDENCIES 5).
 
-Building an encoding takes 0.1 to 0.3 s and lets nothing else run, so a worker does it on a thread after its first Plan
-with models; until then counts are estimates.
+Building an encoding takes half a second and 50 MB, so it is done when a count is first wanted, by the thread that
+wants it; most gateways never do. The last tenth of a second lets nothing else run.
 """
 
 from __future__ import annotations
 
 import gzip
-import re
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from importlib import resources
-from threading import Thread
+from threading import Lock
 from typing import Any, Final
 
 RANKS: Final = {
@@ -49,8 +48,9 @@ PATTERNS: Final = {
 DEFAULT: Final = "o200k"
 BYTES_A_TOKEN: Final = 3
 """Bytes of text taken for a token when nothing counts it: running text has four, so the guess is high."""
-_LONG_RUN: Final = re.compile(r"(.)\1{255,}|\S{1024,}", re.DOTALL).search
-"""Runs that make the tokenizer's time grow with their square; they are estimated instead."""
+PIECE: Final = 4096
+"""Characters that are encoded at once: the time for one run of letters grows with its square, and what is encoded comes
+back while nothing else runs."""
 
 
 class Damaged(Exception):
@@ -58,33 +58,46 @@ class Damaged(Exception):
 
 
 class RankedTokens:
-    """``ports/tokens.Tokens``. Mutable state: ``_encodings``, filled once by a thread, entry by entry."""
+    """``ports/tokens.Tokens``. *report* hears why ranks cannot be had, once; estimates stay then. Mutable state:
+    ``_encodings`` by name, None for one that cannot be had."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Callable[[BaseException], None]) -> None:
+        self._report = report
         self._encodings: dict[str, Any] = {}
-
-    def load(self, report: Callable[[BaseException], None]) -> Thread:
-        """Build every encoding on a thread of its own; *report* hears what goes wrong (estimates stay then)."""
-
-        def work() -> None:
-            try:
-                for name in RANKS:
-                    self._encodings[name] = encoding(name)
-            except Exception as error:
-                report(error)
-
-        thread = Thread(target=work, name="tidegate-ranks", daemon=True)
-        thread.start()
-        return thread
+        self._building = Lock()
 
     def count(self, text: str, tokenizer: str = "") -> int:
-        found = self._encodings.get(tokenizer or DEFAULT)
-        if found is None or _LONG_RUN(text):
+        name = tokenizer or DEFAULT
+        found = self._encodings[name] if name in self._encodings else self._build(name)
+        if found is None:
             return estimate(text)
-        return len(found.encode_ordinary(text))
+        return sum([len(found.encode_ordinary(piece)) for piece in pieces(text)])
 
     def exact(self, tokenizer: str = "") -> bool:
-        return (tokenizer or DEFAULT) in self._encodings
+        return self._encodings.get(tokenizer or DEFAULT) is not None
+
+    def _build(self, name: str) -> Any:
+        if name not in RANKS:
+            return None
+        with self._building:
+            if name not in self._encodings:
+                try:
+                    self._encodings[name] = encoding(name)
+                except Exception as error:
+                    self._encodings[name] = None
+                    self._report(error)
+            return self._encodings[name]
+
+
+def pieces(text: str) -> Iterator[str]:
+    """*text* in pieces of at most ``PIECE`` characters, cut before a blank where there is one: it begins a word."""
+    at = 0
+    while len(text) - at > PIECE:
+        cut = text.rfind(" ", at + PIECE // 2, at + PIECE)
+        end = cut if cut > 0 else at + PIECE
+        yield text[at:end]
+        at = end
+    yield text[at:] if at else text
 
 
 def estimate(text: str) -> int:

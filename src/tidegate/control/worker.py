@@ -26,6 +26,7 @@ import tidegate
 from tidegate.assembly.build import Builder, Built
 from tidegate.assembly.consumers import Callers, WorkerConsumers
 from tidegate.assembly.generation import consumers, split
+from tidegate.assembly.ranks import RankedTokens
 from tidegate.assembly.worker_key_sets import WorkerKeySets
 from tidegate.authorities.local import LocalLimits
 from tidegate.control.channel import Channel
@@ -133,6 +134,7 @@ class Worker:
             limits=self.limits,
             key_sets=self.key_sets,
         )
+        self.tools.tokens = RankedTokens(self.tools.report)
         self.tools.want_addresses = self._want_addresses
         self.tools.access_tokens = AccessTokens(time.monotonic, self._want_token)
         self.disk = ThreadPoolExecutor(1, thread_name_prefix="ledger")

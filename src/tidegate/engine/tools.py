@@ -25,6 +25,7 @@ from tidegate.exchange.head import Fields
 from tidegate.ports.authority import Limits
 from tidegate.ports.books import Books
 from tidegate.ports.consumers import Consumers, KeySets
+from tidegate.ports.tokens import Tokens
 
 WAITING: Final = 64
 """Calls that may wait for one thread pool."""
@@ -72,8 +73,8 @@ class EngineTools:
         """Set by the worker: the ledger and the budgets of model calls. None: nothing is booked."""
         self.access_tokens = AccessTokens(clock, _no_control)
         """Replaced by the worker: tokens of providers that sell no keys, from control."""
-        self.count_tokens: Callable[[str, str], int] = _roughly
-        """Set by the worker: tokens of a text by the named tokenizer, "" for the usual one."""
+        self.tokens: Tokens = RoughTokens()
+        """Replaced by the worker: counts tokens of texts."""
         self.want_addresses: Callable[[str], None] = _nobody
         """Set by the worker: asks for the addresses of this upstream to be looked up again (S16.7)."""
         self.faults_allowed = False
@@ -141,6 +142,26 @@ class EngineTools:
         finally:
             self.waiting[pool] -= 1
 
+    def aside(self, work: Callable[[], Any], done: Callable[[Any], None], pool: str, most: int) -> bool:
+        """Do *work* on the one thread of *pool*, then call *done* on the loop with what came of it: None where it
+        failed. False: *most* wait already."""
+        executor = self.pools.get(pool)
+        if executor is None:
+            executor = self.pools[pool] = ThreadPoolExecutor(1, thread_name_prefix=pool)
+        if self.waiting.get(pool, 0) >= most:
+            return False
+        self.waiting[pool] = self.waiting.get(pool, 0) + 1
+
+        def ended(future: asyncio.Future[Any]) -> None:
+            self.waiting[pool] -= 1
+            error = None if future.cancelled() else future.exception()
+            if error is not None:
+                self.report(error)
+            done(None if error is not None or future.cancelled() else future.result())
+
+        self.loop.run_in_executor(executor, work).add_done_callback(ended)
+        return True
+
     def close(self) -> None:
         for task in self.tasks:
             task.cancel()
@@ -204,9 +225,14 @@ class PartTools:
         return hmac.digest(root, b"cookies", "sha256").hex()
 
 
-def _roughly(text: str, tokenizer: str) -> int:
-    """Where no tokenizer is there yet."""
-    return len(text) // 4
+class RoughTokens:
+    """``ports/tokens.Tokens`` where no tokenizer is there."""
+
+    def count(self, text: str, tokenizer: str = "") -> int:
+        return len(text) // 4
+
+    def exact(self, tokenizer: str = "") -> bool:
+        return False
 
 
 def _nobody(upstream: str) -> None:

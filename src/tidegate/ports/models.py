@@ -52,6 +52,7 @@ class CatalogueRow:
     features: frozenset[str] | None = None
     """Of ``tools parallel schema thinking image audio file video logprobs n prefill``; None: unknown."""
     tokenizer: str = ""
+    """Its vocabulary, where it is known for sure: counts are then right; "": they are estimates."""
     quality: int = 0
     created: int = 0
     retires: float = 0.0

@@ -9,8 +9,9 @@ class Tokens(Protocol):
     """Counts text for a model's tokenizer. Special tokens are plain text."""
 
     def count(self, text: str, tokenizer: str = "") -> int:
-        """Tokens of *text* for *tokenizer* (``o200k``, ``cl100k``; "" for the default). While the ranks are not loaded
-        yet, and for runs no person writes, it is an estimate that errs high."""
+        """Tokens of *text* for *tokenizer* (``o200k``, ``cl100k``; "" for the default). Called on any thread. The first
+        time takes a second, so a loop calls it only where ``exact`` says yes; without ranks it is an estimate that
+        errs high."""
 
     def exact(self, tokenizer: str = "") -> bool:
-        """Whether ``count`` is exact now, and not an estimate."""
+        """Whether ``count`` is exact now, and quick."""

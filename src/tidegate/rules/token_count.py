@@ -7,7 +7,7 @@ here: the factor by which our counts of a model differ from what its vendor bill
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tidegate.exchange.chat import (
@@ -52,6 +52,12 @@ PER_PAGE: Final = 1_500
 PAGE_BYTES: Final = 20_000
 """Bytes of a PDF taken for a page: small pages, so the guess is high."""
 PER_VIDEO: Final = 100_000
+COUNTED: Final = 4 << 20
+"""Characters of one call that are counted: above the longest window there is."""
+SECONDS: Final = 0.5
+"""For which one call is counted: a million characters of people take 0.1 s, and made to be slow ten times that."""
+SLICE: Final = 1 << 16
+"""Characters between two looks at the clock."""
 HEAD: Final = 1 << 15
 """Base64 characters of an image that are looked at for its size."""
 
@@ -68,6 +74,39 @@ def count_request(request: ChatRequest, count: Count) -> int:
     if request.output is not None and request.output.schema:
         total += count(request.output.schema.decode("utf-8", "replace"))
     return total
+
+
+def texts_of(request: ChatRequest) -> tuple[int, list[str]]:
+    """(tokens of all in *request* that is no text, its texts): for who counts them elsewhere."""
+    texts: list[str] = []
+
+    def keep(text: str) -> int:
+        texts.append(text)
+        return 0
+
+    return count_request(request, keep), texts
+
+
+def count_texts(texts: Sequence[str], count: Count, clock: Callable[[], float], dense: bool) -> tuple[int, bool]:
+    """(tokens of *texts*, whether all was counted). What is beyond ``COUNTED`` or ``SECONDS`` is taken for a token a
+    byte, which it cannot exceed; or, where an estimate is wanted and no bound, for as *dense* as what was counted."""
+    until = clock() + SECONDS
+    left = COUNTED
+    tokens = 0
+    seen = 0
+    rest = 0
+    for text in texts:
+        for at in range(0, len(text), SLICE):
+            piece = text if len(text) <= SLICE else text[at : at + SLICE]
+            if left > 0 and clock() < until:
+                tokens += count(piece)
+                left -= len(piece)
+                seen += len(piece)
+            else:
+                rest += len(piece) if dense else len(piece.encode("utf-8", "surrogatepass"))
+    if not rest:
+        return tokens, True
+    return tokens + (-(-rest * tokens // max(1, seen)) if dense else rest), False
 
 
 def count_part(part: Part, count: Count) -> int:

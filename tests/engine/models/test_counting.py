@@ -10,6 +10,7 @@ from model_house import (
     ANTHROPIC,
     CHAT,
     SPOKEN,
+    FakeTokens,
     MemoryBooks,
     ask,
     asked_of,
@@ -23,7 +24,6 @@ from model_house import (
     whole,
 )
 
-from tidegate.engine.models.counting import COUNTED, Sampled
 from tidegate.ports.authority import LimitSpec, Verdict
 from tidegate.ports.models import DoorPlan
 
@@ -52,7 +52,7 @@ MESSAGE = {"model": "fast", "messages": [{"role": "user", "content": "x" * 400}]
 )
 def test_a_target_that_cannot_count_is_counted_for(path: str, body: Any, name: str) -> None:
     async def play(house: House, client: Side, books: MemoryBooks) -> None:
-        house.tools.count_tokens = lambda text, tokenizer: len(text)
+        house.tools.tokens = FakeTokens()
         client.says(ask(body, path))
         await settle()
         got = client.hears()
@@ -112,20 +112,6 @@ def test_what_nobody_could_count_is_refused(path: str, body: Any) -> None:
         assert house.connected == []
 
     scene(play, models(model("fast", target(provider(1))), dialects={"openai_chat": CHAT, **SPOKEN}))
-
-
-def test_of_a_huge_text_a_part_is_counted_and_the_rest_is_taken_for_as_dense() -> None:
-    counted: list[int] = []
-
-    def count(text: str) -> int:
-        counted.append(len(text))
-        return len(text) // 4
-
-    sampled = Sampled(count)
-    assert sampled("x" * 400) == 100
-    assert sampled("x" * 1_000_000) == 250_000
-    assert sampled("x" * 401) == 101 and sampled("") == 0
-    assert sum(counted) == COUNTED
 
 
 class Window:

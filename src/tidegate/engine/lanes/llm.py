@@ -148,7 +148,7 @@ async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
         await account.admit()
         if not candidates:
             try:
-                count_here(call)
+                await count_here(call)
             finally:
                 account.close()
             return

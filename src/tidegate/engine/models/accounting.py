@@ -5,14 +5,14 @@ Whatever happens to a call, its account is closed once: settled with what was us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.choosing import CHAT_KINDS, Candidate
+from tidegate.engine.models.token_counts import Counts, counted_call, learn
 from tidegate.engine.steps import Stepper
 from tidegate.exchange.chat import Usage
 from tidegate.exchange.fault import Fault
@@ -22,7 +22,6 @@ from tidegate.ports.books import BudgetLevel, Refused, Reservation
 from tidegate.rules.call_bounds import WINDOW, made, reads_unseen
 from tidegate.rules.limit_fields import Seen, limit_fields
 from tidegate.rules.pricing import cost_of, reserve_of
-from tidegate.rules.token_count import count_request
 from tidegate.rules.ulid import ulid
 
 PICTURE: Final = 16_384
@@ -49,9 +48,6 @@ CACHE_WRITERS: Final = frozenset({"anthropic_messages", "bedrock_converse"})
 
 AUDIO_BYTES: Final = 16_000
 """Bytes of sound that are taken for a second where nobody tells."""
-
-COUNTED_BODY: Final = 128 * 1024
-"""Bytes of the largest body whose input is counted for the sake of a budget: counting keeps everybody else waiting."""
 
 ESTIMATE_BYTES: Final = 4
 """Bytes of text that a token is taken for where the provider tells no usage."""
@@ -98,6 +94,8 @@ class Account:
         """The account of the pipeline that this is a part of; ``children`` n$ of the parts of this one."""
         self.children = 0
         self.tokens_taken = 0
+        self.counts: Counts | None = None
+        """Its input, where that had to be counted."""
         self.seen: list[Seen] = []
         """What limits have said."""
         self.marked_at = call.runtime.clock()
@@ -121,11 +119,10 @@ class Account:
         if books is None:
             return
         try:
-            answer = await self._reserve(self._worst(candidates, 0))
+            answer = await self._reserve(self._worst(candidates))
             if isinstance(answer, Refused) and candidates and self._may_count():
-                counted = counted_input(call, candidates)
-                if counted < len(call.body):
-                    answer = await self._reserve(self._worst(candidates, counted))
+                self.counts = await counted_call(call, candidates)
+                answer = await self._reserve(self._worst(candidates))
             if isinstance(answer, Refused):
                 raise over_budget(answer)
             self.reservation = answer
@@ -135,14 +132,18 @@ class Account:
 
     def _may_count(self) -> bool:
         call = self.call
-        return bool(self.levels) and call.surface.kind in CHAT_KINDS and len(call.body) <= COUNTED_BODY
+        return bool(self.levels) and call.surface.kind in CHAT_KINDS
 
-    def _worst(self, candidates: list[Candidate], counted: int) -> int:
-        """n$ of the dearest of *candidates*; *counted*: tokens of input, 0 where every byte is taken for one."""
+    def _worst(self, candidates: list[Candidate]) -> int:
+        """n$ of the dearest of *candidates*, by what was counted where it was."""
         call = self.call
         if not self.levels or not candidates:
             return 0
-        amount = max([worst_case(call, candidate, counted) for candidate in candidates])
+        counts = self.counts
+        amount = max([
+            worst_case(call, candidate, 0 if counts is None else margin(counts.of(candidate, call.runtime.models)))
+            for candidate in candidates
+        ])  # fmt: skip
         hedges = call.plan is not None and call.plan.hedge_after >= 0.0
         return amount * 2 if hedges and call.llm.bill == "all" else amount
 
@@ -207,6 +208,9 @@ class Account:
         self.closed = True
         record = self.record(end, fault)
         self._correct_tokens(record.usage)
+        call = self.call
+        if call.runtime.models.counting and self.serving is not None and end == "complete" and fault is None:
+            learn(call, self.serving, self.counts, record)
         reservation = self.reservation
         return reservation.settle(record) if reservation is not None else None
 
@@ -428,16 +432,9 @@ async def let_go(asked: Coroutine[Any, Any, Verdict]) -> None:
         pass
 
 
-def counted_input(call: ModelCall, candidates: list[Candidate]) -> int:
-    """Tokens of the call's input by our own count, with a margin for what vendors count otherwise (LLM 10, 11)."""
-    count = call.runtime.tools.count_tokens
-    tokenizers = {candidate.catalogue.tokenizer for candidate in candidates}
-    largest = max([count_request(call.request, partial(_count, count, name)) for name in tokenizers])
-    return largest + largest * COUNT_MARGIN // 100 + COUNT_MARGIN
-
-
-def _count(count: Callable[[str, str], int], tokenizer: str, text: str) -> int:
-    return count(text, tokenizer)
+def margin(tokens: int) -> int:
+    """A count with what vendors may count otherwise (LLM 10, 11)."""
+    return tokens + tokens * COUNT_MARGIN // 100 + COUNT_MARGIN
 
 
 def worst_case(call: ModelCall, candidate: Candidate, counted: int = 0) -> int:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from tidegate.engine.models.answering import send_whole
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.choosing import Candidate, candidates_of
+from tidegate.engine.models.token_counts import corrected, counted_request
 from tidegate.exchange.chat import ChatRequest, Message, Text
 from tidegate.exchange.fault import CLIENT, Fault
-from tidegate.rules.token_count import count_request
 from tidegate.wire.json_object import WrongShape, members
 from tidegate.wire.json_splice import with_member
 
 encode = msgspec.json.encode
-
-COUNTED: Final = 65_536
-"""Characters of one call that are counted: 0.02 s, and 0.3 s for text that is made to be slow."""
 
 
 def counters_of(call: ModelCall) -> list[Candidate]:
@@ -32,39 +28,32 @@ def counters_of(call: ModelCall) -> list[Candidate]:
         return []
 
 
-class Sampled:
-    """Counts so many characters of a call and takes the rest for as dense: counting a megabyte would keep everybody
-    else waiting for a second. Mutable state: ``left`` to count, ``text`` counted so far, ``tokens`` found in it."""
-
-    def __init__(self, count: Callable[[str], int]) -> None:
-        self._count = count
-        self.left = COUNTED
-        self.text = 0
-        self.tokens = 0
-
-    def __call__(self, text: str) -> int:
-        size = min(len(text), self.left)
-        found = 0
-        if size:
-            found = self._count(text if size == len(text) else text[:size])
-            self.left -= size
-            self.text += size
-            self.tokens += found
-        rest = len(text) - size
-        return found + (-(-rest * self.tokens // self.text) if rest else 0)
-
-
-def count_here(call: ModelCall) -> None:
-    """Answer with our own count. Raises ``invalid_request`` for what nobody could count."""
-    plan = call.plan
-    tokenizer = plan.targets[0].catalogue.tokenizer if plan is not None and plan.targets else ""
-    count = call.runtime.tools.count_tokens
-    tokens = count_request(counted_request(call), Sampled(lambda text: count(text, tokenizer)))
+async def count_here(call: ModelCall) -> None:
+    """Answer with our own count, as the model's first target would bill it. Raises ``invalid_request`` for what nobody
+    could count, ``overloaded`` when too much is being counted."""
+    runtime = call.runtime
+    tokenizer, key = counted_for(call)
+    tokens = await counted_request(runtime, request_of(call), tokenizer)
+    if tokens is None:
+        raise Fault("overloaded", "The input could not be counted.", reason="count", retry_after=1.0)
+    runtime.models.counting = True
+    tokens = corrected(runtime.models, key, tokenizer, tokens)
     fields = [("content-type", "application/json")]
     if call.llm.expose != "none":
         fields.append(("x-tidegate-tokens", "estimated"))
     body = encode(shape(call, tokens))
     send_whole(call, 200, fields, body)
+
+
+def counted_for(call: ModelCall) -> tuple[str, str]:
+    """(tokenizer, key of the figures) of the model's first target."""
+    plan = call.plan
+    if plan is None or not plan.targets:
+        return "", ""
+    target = plan.targets[0]
+    name = target.model or call.name
+    row = target.catalogue if target.model else call.models.facts.of(target.provider.name, name)[1]
+    return row.tokenizer, f"{target.provider.name}/{name}"
 
 
 def shape(call: ModelCall, tokens: int) -> dict[str, Any]:
@@ -81,7 +70,7 @@ def shape(call: ModelCall, tokens: int) -> dict[str, Any]:
     return {"input_tokens": tokens}
 
 
-def counted_request(call: ModelCall) -> ChatRequest:
+def request_of(call: ModelCall) -> ChatRequest:
     """What is to be counted, out of the wrapping that counts come in."""
     given = call.members.get("input")
     if call.surface.kind == "tokenize" and isinstance(given, str):

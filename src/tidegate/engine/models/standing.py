@@ -11,6 +11,7 @@ from tidegate.exchange.chat import Usage
 from tidegate.rules.cooldown import Cooldowns
 from tidegate.rules.hedging import Hedging
 from tidegate.rules.seal_vault import SealVault
+from tidegate.rules.token_count import LearnedFactor
 
 WEIGHT: Final = 0.2
 """Of the latest call in the moving averages."""
@@ -59,6 +60,10 @@ class ModelStates:
         """Upstream → seconds that its clock is ahead of ours, where signatures were refused because of that."""
         self.seals = SealVault()
         """Sealed thoughts of answers whose clients may drop them."""
+        self.factors: dict[str, LearnedFactor] = {}
+        """Target → what it bills of a token that we count; only of models whose tokenizer nobody knows."""
+        self.counting = False
+        """Some call had to be counted: from then on it is worth learning."""
 
     def of(self, key: str) -> Figures:
         """The figures of the target *key*."""
@@ -67,6 +72,15 @@ class ModelStates:
             if len(self.figures) >= TARGETS:
                 self.figures = {key: f for key, f in self.figures.items() if f.in_flight}
             found = self.figures[key] = Figures()
+        return found
+
+    def factor(self, key: str) -> LearnedFactor:
+        """What the target *key* was seen to bill, to learn more."""
+        found = self.factors.get(key)
+        if found is None:
+            if len(self.factors) >= TARGETS:
+                del self.factors[next(iter(self.factors))]
+            found = self.factors[key] = LearnedFactor()
         return found
 
     def enter(self, name: str) -> None:
@@ -90,4 +104,5 @@ class ModelStates:
                 key: {"in_flight": f.in_flight, "ttft": round(f.ttft, 4), "rate": round(f.rate, 1)}
                 for key, f in self.figures.items()
             },
+            "token_factors": {key: round(factor.value, 3) for key, factor in self.factors.items()},
         }

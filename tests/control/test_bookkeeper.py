@@ -161,3 +161,28 @@ def test_replacing_a_worker_that_is_gone_already_is_no_error(monkeypatch: pytest
     monkeypatch.setattr("tidegate.control.bookkeeper.os.kill", gone)
     kill(71)
     assert killed == [71]
+
+
+def test_two_controls_never_read_the_ledgers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of a killed supervisor may still be ending: each line would be booked twice."""
+    monkeypatch.setattr("tidegate.control.bookkeeper.LOCK_WAIT", 0.0)
+
+    async def story(house: House) -> None:
+        house.write(70)
+        house.book.start()
+        await house.until(lambda: house.book.as_of)
+        second = House(tmp_path)
+        second.book.start()
+        await second.until(lambda: second.said)
+        assert second.said == ["the books cannot be kept: another control still keeps them"]
+        assert second.book.store is None
+        await house.book.close()
+        second.book.passed_at = float("-inf")
+        await second.until(lambda: second.book.as_of)
+        assert second.book.store is not None and second.book.store.spent(KEY, "total") == 70
+        await second.book.close()
+
+    async def tell() -> None:
+        await story(House(tmp_path))
+
+    asyncio.run(tell())

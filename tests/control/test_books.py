@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from books_fakes import Node
+from tidegate.control.books import Read
 from tidegate.exchange.fault import Fault
 from tidegate.ports.books import BudgetLevel, Refused
 
@@ -380,3 +381,24 @@ def test_whatever_happens_no_budget_is_passed_and_the_books_are_right_in_the_end
             node.run(0.5)
             assert found[0].amount == left
         node.close()
+
+
+def test_what_strangers_have_set_aside_is_lent_to_nobody(tmp_path: Path) -> None:
+    """Workers of a supervisor that was killed bring their calls to an end beside the ones of the next."""
+    node = Node(tmp_path, 1)
+    authority = node.authority
+    assert authority is not None
+    worker = node.workers[0]
+    worker.settle(worker.reserve((TEAM, KEY), 10)[0], 10)
+    node.pass_over()
+    authority.passed(Read({}, {}, {}, foreign={(TEAM.id, "total"): 500}), {})
+    assert authority.accounts[TEAM.id, "total"].foreign == 500
+    assert isinstance(worker.reserve((TEAM,), 491)[0], Refused)
+    (found,) = worker.reserve((TEAM,), 490)
+    assert found.amount == 490
+    late = BudgetLevel("default/team/late/total", 100, "total")
+    authority.passed(Read({}, {}, {}, foreign={(late.id, "total"): 60}), {})
+    assert isinstance(worker.reserve((late,), 41)[0], Refused)
+    authority.passed(Read({}, {}, {}), {})
+    assert worker.reserve((late,), 100)[0].amount == 100
+    node.close()

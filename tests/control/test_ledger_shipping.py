@@ -122,7 +122,7 @@ def test_a_call_is_charged_to_every_level_and_counted_once(room: Room) -> None:
     assert read.costs == {("boot1", *KEY): 70, ("boot1", *TEAM): 70, ("boot2", *KEY): 5}
     assert (read.after, read.buried, read.whole) == ({}, {"boot1", "boot2"}, True)
     assert room.usage() == (2, 1, 20, 75, 6, 75, 2, 4, 0)
-    assert room.run() == ({}, {}, {}, frozenset(), True)
+    assert room.run() == ({}, {}, {}, frozenset(), True, {})
     room.restart()
     assert room.run().spent == {}
     assert (room.spent(), room.usage()[0]) == (75, 2)
@@ -318,3 +318,18 @@ def test_other_files_are_none_of_ours(room: Room) -> None:
     (room.folder / "notes.txt").write_text("hello")
     (room.folder / "20251121T044000Z-Boot-w0-000001.log").write_text("hello")
     assert room.run().whole
+
+
+def test_what_workers_of_another_supervisor_have_set_aside_is_told_until_it_is_settled(room: Room) -> None:
+    """The supervisor was killed, another started at once: the workers of the first still bring their calls to an end."""
+    room.lock(FIRST)
+    room.write(FIRST, opened("a", 100, KEY, TEAM), opened("b", 40, KEY))
+    room.lock(OTHER)
+    room.write(OTHER, opened("c", 7))
+    assert room.shipping.run({}, (), {"boot2"}).foreign == {KEY: 140, TEAM: 100}
+    room.write(FIRST, done("a", 70, KEY, TEAM))
+    read = room.shipping.run({}, (), {"boot2"})
+    assert (read.foreign, read.spent) == ({KEY: 40}, {KEY: 70, TEAM: 70})
+    room.unlock()
+    read = room.run()
+    assert (read.foreign, read.spent) == ({}, {KEY: 117})  # its worker has died with b open

@@ -364,3 +364,19 @@ def test_money_is_neither_made_nor_lost(calls: list[tuple[int, int]]) -> None:
             assert team.held == sum(reserved.amount for reserved, _ in open_calls)
             hand.books.leases[KEY.id].free = team.free
         hand.ledger.close()
+
+
+def test_after_the_end_of_the_supervisor_what_is_only_held_is_not_spent(hand: Hand) -> None:
+    hand.with_money()
+    (reserved,) = hand.reserve((TEAM, KEY), 60)
+    hand.books.abandon()
+    hand.link = False
+    settled(reserved, 20)
+    last = hand.lines()[-1]
+    assert isinstance(last, DoneLine) and last.record.cost == 20
+    said = hand.reserve((TEAM, KEY), 1, "b")
+    hand.end_turn()
+    assert said == []
+    hand.time += 1.1
+    hand.books.tick()
+    assert [fault.code for fault in said] == ["limiter_unavailable"]

@@ -6,8 +6,10 @@ What is said before the books are open waits; nothing is lent before they are.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,9 @@ EACH: Final = 1.0
 """Seconds between two passes over the ledgers."""
 KEEP: Final = 90 * 86_400.0
 """Seconds for which segments are kept."""
+LOCK_TRIES: Final = 50
+LOCK_WAIT: Final = 0.02
+"""Seconds between two tries; the thread of the books waits, nobody else."""
 BEHIND: Final = 10.0
 """Seconds since the ledgers were last read to their ends after which operators hear of it."""
 MOST_EARLY: Final = 100_000
@@ -104,6 +109,7 @@ class Bookkeeper:
         self.whole_at = 0.0
         """When the last pass began that read every ledger to its end, by *now*."""
         self.trouble = ""
+        self.lock = -1
 
     def has_books(self) -> bool:
         """Whether money was spent here before."""
@@ -198,6 +204,8 @@ class Bookkeeper:
     def _open(self) -> None:
         folder = self.data / "ledger"
         folder.mkdir(mode=0o700, exist_ok=True)
+        if self.lock < 0:
+            self.lock = lock_ledgers(folder)
         store = BookStore(self.data / "books.sqlite")
         self.shipping = Shipping(folder, store, self.wall, self.keep)
         self.store = store
@@ -250,6 +258,23 @@ class Bookkeeper:
             await self.passing
         if self.store is not None:
             self.store.close()
+        if self.lock >= 0:
+            os.close(self.lock)
+
+
+def lock_ledgers(folder: Path) -> int:
+    """The descriptor of *folder*, held for us alone: two that read ledgers would book each line twice. Raises
+    ``OSError`` when another control keeps the books for longer than it may take to end."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_WAIT)
+        else:
+            return file
+    os.close(file)
+    raise OSError("another control still keeps them")
 
 
 def kill(pid: int) -> None:

@@ -8,6 +8,7 @@ the ledger moves its cost from what is out to what is spent, so that it does not
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from tidegate.rules.budget_periods import Calendar, period_at
@@ -29,9 +30,10 @@ SWEEP: Final = 5.0
 
 class Account:
     """One level in one period. ``out``: by boot of a worker, what was lent to it and is neither back nor spent by what
-    its ledger says; below zero when it spent more than it had. ``recalled``: boots that owe an answer to a recall."""
+    its ledger says; below zero when it spent more than it had. ``recalled``: boots that owe an answer to a recall.
+    ``foreign``: set aside by workers that live and are none of ours, whose supervisor was killed."""
 
-    __slots__ = ("ends", "limit", "out", "per", "recalled", "spending", "spent", "used")
+    __slots__ = ("ends", "foreign", "limit", "out", "per", "recalled", "spending", "spent", "used")
 
     def __init__(self, per: str, limit: int, ends: float, spent: int) -> None:
         self.per = per
@@ -39,13 +41,14 @@ class Account:
         self.ends = ends
         self.spent = spent
         self.out: dict[str, int] = {}
+        self.foreign = 0
         self.recalled: set[str] = set()
         self.spending = Spending()
         self.used = 0.0
 
     def free(self, boot: str) -> int:
         """What *boot* could be lent; a debt of its own is part of what it asks for."""
-        left = self.limit - self.spent
+        left = self.limit - self.spent - self.foreign
         for other, amount in self.out.items():
             if other == boot or amount > 0:
                 left -= amount
@@ -85,6 +88,7 @@ class Read(NamedTuple):
     after     the same, only of lines behind the place that the boot named in its hello
     buried    boots that are dead and whose ledgers are read to the end
     whole     whether every ledger was read to its end
+    foreign   (level, period) → n$ set aside by boots that live and are not connected
     """
 
     spent: dict[Key, int]
@@ -92,6 +96,7 @@ class Read(NamedTuple):
     after: dict[tuple[str, str, str], int]
     buried: frozenset[str] = frozenset()
     whole: bool = True
+    foreign: Mapping[Key, int] = MappingProxyType({})
 
 
 class BudgetAuthority:
@@ -138,6 +143,8 @@ class BudgetAuthority:
         self.unheard: set[str] = set()
         """Workers older than us that died before they said what they held: what their ledgers leave open is not booked
         until a pass that began after their death."""
+        self.foreign: Mapping[Key, int] = {}
+        """As the last pass found it."""
         self.swept = 0.0
         self.over = 0
         """Calls that cost more than their level had left."""
@@ -209,6 +216,10 @@ class BudgetAuthority:
             account = self.accounts.get((level, period))
             if account is not None and boot in self.holders:
                 account.out[boot] = account.out.get(boot, 0) - cost
+        if read.whole and (read.foreign or self.foreign):
+            self.foreign = read.foreign
+            for key, account in self.accounts.items():
+                account.foreign = read.foreign.get(key, 0)
         for boot in cuts if read.whole else ():
             self.unheard.discard(boot)
             holder = self.holders.get(boot)
@@ -291,6 +302,7 @@ class BudgetAuthority:
         if account is None:
             current = period_at(per, max(self.wall(), self.calendar.latest))
             account = Account(per, limit, current.ends, self.spent(level, period))
+            account.foreign = self.foreign.get(key, 0)
             self.accounts[key] = account
         account.limit = limit
         return account

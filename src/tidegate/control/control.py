@@ -61,8 +61,6 @@ FETCH_TIME: Final = 10.0
 """Seconds for fetching a key set or a token."""
 TICK: Final = 0.01
 """Seconds between two looks at leases; a "no" may wait 30 ms for one (S9.4)."""
-ORPHAN_TIME: Final = 60.0
-"""Seconds control stays for draining workers after the supervisor has died."""
 
 
 class Birth:
@@ -156,19 +154,26 @@ class Control:
             # The supervisor decides; a service manager may signal the whole group, and control leaves last.
             signal.signal(number, signal.SIG_IGN)
         self.loop.add_reader(self.channel.fileno(), self._hear)
+        beginning = self.loop.create_task(self._begin())
+        ended = self.loop.create_task(self.ended.wait())
         try:
-            await (self._start() if self.birth.fresh else self._take_over())
-        except CannotStart:
+            # Whoever is told to end while starting has nothing to finish.
+            await asyncio.wait((beginning, ended), return_when=asyncio.FIRST_COMPLETED)
+            if beginning.done():
+                beginning.result()
+                await ended
+        finally:
+            self.tasks += [beginning, ended]
             await self._close()
-            raise
+        return 0
+
+    async def _begin(self) -> None:
+        await (self._start() if self.birth.fresh else self._take_over())
         if self.gauge is not None:
             self.gauge.look()
         await self._open_admin()
         self._spawn(self.watch.run())
         self.channel.send("ready")
-        await self.ended.wait()
-        await self._close()
-        return 0
 
     def _spawn(self, work: Any) -> None:
         self.tasks.append(self.loop.create_task(work))
@@ -343,8 +348,10 @@ class Control:
             try:
                 parcel = self.channel.receive()
             except EOFError:
+                # The supervisor has died. Workers drain by themselves; whoever starts now needs our sockets and books.
                 self.loop.remove_reader(self.channel.fileno())
-                self._spawn(self._orphaned())
+                self.book.stopping = True
+                self.ended.set()
                 return
             if parcel is None:
                 return
@@ -378,14 +385,6 @@ class Control:
         """Who may hold money. The supervisor speaks when there is news, which may be before we are ready to listen."""
         if self.money is not None and self.book.seats:
             self.money.crew({worker.pid: worker.ready for worker in self.book.workers.values()})
-
-    async def _orphaned(self) -> None:
-        """The supervisor has died: workers drain by themselves, control stays for them."""
-        self.book.stopping = True
-        deadline = self.loop.time() + ORPHAN_TIME
-        while self.link.workers and self.loop.time() < deadline:
-            await asyncio.sleep(0.05)
-        self.ended.set()
 
     # -- the workers ----------------------------------------------------------------------------------------------
 
@@ -703,8 +702,7 @@ class Control:
         self.link.close()
         for task in self.tasks:
             task.cancel()
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=LEAVE_TIME)
+        await asyncio.wait(self.tasks, timeout=LEAVE_TIME)
         if self.upstreams is not None:
             self.upstreams.close()
         if self.limits is not None:

@@ -97,13 +97,14 @@ class Shipping:
             self._commit()
             self.over |= buried
             self.trouble = ""
+            foreign = self._foreign(boots.keys() - self.over - set(live))
         except (OSError, BooksError) as error:
             # What has been committed counts; the rest is read again.
             self.trouble = str(error) or type(error).__name__
             with contextlib.suppress(BooksError):
                 self.recall()
             return read._replace(whole=False)
-        return read._replace(buried=frozenset(buried))
+        return read._replace(buried=frozenset(buried), foreign=foreign)
 
     # -- segments -----------------------------------------------------------------------------------------------------
 
@@ -270,6 +271,16 @@ class Shipping:
             for level, period in call.levels:
                 self._charge(call.boot, level, period, call.amount, True)
             self._add_usage(call.ts, estimated_as(call), [1, 0, 0, 0, 0, call.amount, 0, 0, 1])
+
+    def _foreign(self, boots: Collection[str]) -> dict[Key, int]:
+        """What *boots* have set aside: they live and are not connected. A moment after their start our own workers are
+        among them; what they were lent is told by what they hold."""
+        found: dict[Key, int] = {}
+        for call in self.open.values() if boots else ():
+            if call.boot in boots and not call.estimated:
+                for level, period in call.levels:
+                    found[level, period] = found.get((level, period), 0) + call.amount
+        return found
 
     # -- usage --------------------------------------------------------------------------------------------------------
 

@@ -305,7 +305,11 @@ class Worker:
             try:
                 parcel = self.channel.receive()
             except EOFError:
+                # The supervisor has died, and another may start at once. It knows us by our ledger alone: what our
+                # calls have set aside is kept for them, what we only hold is not.
                 self.loop.remove_reader(self.channel.fileno())
+                self.link.close()
+                self.books.abandon()
                 self.leave(accept=False)
                 return
             if parcel is None:

@@ -436,6 +436,11 @@ class LocalBooks:
             ],
         }
 
+    def abandon(self) -> None:
+        """Whoever lent the leases is gone for good: nothing more is spent out of them. What is set aside already is
+        settled as ever; a call that has to ask waits in vain."""
+        self.leases = {}
+
     def connected(self) -> None:
         """The way to control is open again, and it has our hello: ask once more. What those asks carried home is in
         the hello, as gone."""

@@ -321,7 +321,7 @@ def test_other_files_are_none_of_ours(room: Room) -> None:
 
 
 def test_what_workers_of_another_supervisor_have_set_aside_is_told_until_it_is_settled(room: Room) -> None:
-    """The supervisor was killed, another started at once: the workers of the first still bring their calls to an end."""
+    """The supervisor was killed, another started at once: the first one's workers still bring their calls to an end."""
     room.lock(FIRST)
     room.write(FIRST, opened("a", 100, KEY, TEAM), opened("b", 40, KEY))
     room.lock(OTHER)

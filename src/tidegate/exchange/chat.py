@@ -42,7 +42,7 @@ class CacheMark(msgspec.Struct, frozen=True):
 # -- parts of a message ------------------------------------------------------------------------------------------------
 
 
-class PartBase(msgspec.Struct, frozen=True, tag_field="part", kw_only=True):
+class PartBase(msgspec.Struct, frozen=True, tag_field="part", kw_only=True, omit_defaults=True):
     """What every part may carry. ``raw``: the exact bytes it was read from, good for splicing into the same dialect
     only; whoever changes a value sets it to b"" and trusts the fields."""
 

@@ -140,8 +140,8 @@ class Repository:
         self, asker: Asker, *, access: Access | None = None, privacy: Privacy = "internal", ttl: float | None = None,
         sliding: bool = True, about: bytes = b"",
     ) -> Create:  # fmt: skip
-        """What a context of *asker* begins with. *access* None: its subject's own, where there is one (CRP 10). *ttl* in
-        seconds, None for the repository's; 0 for never; never beyond the limit."""
+        """What a context of *asker* begins with. *access* None: its subject's own, where there is one (CRP 10). *ttl*
+        in seconds, None for the repository's; never beyond the limit, which 0 stands for."""
         seconds = self.plan.ttl if ttl is None else ttl
         longest = self.limits.ttl
         if seconds <= 0 or seconds > longest:
@@ -242,8 +242,8 @@ class Repository:
     async def begin(
         self, asker: Asker, id: str, request: Begin, entry: Entry | None = None, kept: Kept = "durable"
     ) -> tuple[Begun, Held]:  # fmt: skip
-        """Reserve a turn. Comes back with ``ok``, ``attach``, ``replay``, ``busy`` or ``conflict``, and with the context
-        as it is after that (after ``attach`` and ``replay`` the one that the turn lies in). *entry* is what
+        """Reserve a turn. Comes back with ``ok``, ``attach``, ``replay``, ``busy`` or ``conflict``, and with the
+        context as it is after that (after ``attach`` and ``replay`` the one that the turn lies in). *entry* is what
         ``request.input`` was written from. Raises the other outcomes: ``context_not_found``, ``context_expired``,
         ``context_deleted``, ``idempotency_mismatch``, ``context_full``."""
         key = (asker.tenant, id)
@@ -296,8 +296,8 @@ class Repository:
     async def append(
         self, asker: Asker, id: str, record: Addition, entry: Entry | None = None, kept: Kept = "durable"
     ) -> tuple[Appended, Held]:  # fmt: skip
-        """Add an entry. Comes back with ``ok``, ``busy``, ``conflict``, ``exists`` or ``replay`` and with the context as
-        it is after that; raises the other outcomes as ``begin`` does."""
+        """Add an entry. Comes back with ``ok``, ``busy``, ``conflict``, ``exists`` or ``replay`` and with the context
+        as it is after that; raises the other outcomes as ``begin`` does."""
         key = (asker.tenant, id)
         held = self._held.get(key)
         store = self._store_of(held, kept)

@@ -64,7 +64,7 @@ WHOLE = Item(
 )  # fmt: skip
 CHANGES: tuple[Change, ...] = (
     Added((WHOLE, Item(id="it_2", type="place", content=b'"x"', geo=Geo(bbox=(170.0, -10.0, -170.0, 10.0))))),
-    Revised(Item(id="it_2", rev=5, type="document", content=b'"' + b"long " * 200 + b'"')),
+    Revised(Item(id="it_2", rev=5, type="document", content=b'"' + b"long " * 300 + b'"')),
     Ended("it_0", 99),
     Removed(("it_3", "it_4")),
     Marked("it_1", True, 3, "never", "secret"),
@@ -235,7 +235,7 @@ def test_a_settled_turn_ends_incomplete_with_nothing_beside_it() -> None:
 
 
 def test_a_long_content_is_compressed_and_a_short_one_is_not() -> None:
-    long = Item(id="i", type="message", content=b'"' + b"again and " * 100 + b'"')
+    long = Item(id="i", type="message", content=b'"' + b"again and " * 200 + b'"')
     assert len(pack(long)) < 100
     assert unpack(Item(id="i", type="message"), pack(long)) == long
     assert pack(Item(type="message", content=b'"x"')) == b"\x81\xa7content\xc4\x03" + b'"x"'
@@ -243,7 +243,7 @@ def test_a_long_content_is_compressed_and_a_short_one_is_not() -> None:
 
 TEXT = st.text(max_size=20)
 ITEMS = st.builds(
-    Item, id=TEXT, type=TEXT, rev=st.integers(0, 2**53), key=TEXT, content=st.binary(max_size=600), name=TEXT,
+    Item, id=TEXT, type=TEXT, rev=st.integers(0, 2**53), key=TEXT, content=st.binary(max_size=1200), name=TEXT,
     about=st.lists(TEXT, max_size=3).map(tuple), at=st.none() | st.integers(0, 2**50), call_id=TEXT,
     geo=st.none() | st.builds(Geo, point=st.tuples(st.floats(-180, 180), st.floats(-90, 90))),
     extra=st.dictionaries(TEXT, st.binary(max_size=9), max_size=3), provenance=st.builds(Provenance, source=TEXT),

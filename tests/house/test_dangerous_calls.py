@@ -27,6 +27,7 @@ ALLOWED = {
     "engine/guard.py: ctypes": "malloc_trim, which Python does not offer; no data goes in",
     "control/demo.py: subprocess": "starts the demo's own upstreams and gateway; no argument comes from outside",
     "control/local_model.py: subprocess": "starts the demo's small model; no argument comes from outside",
+    "control/token_child.py: subprocess": "starts this program's own counter; texts go in by a pipe, in frames",
     "control/books_store.py: sqlite3": "statements are constants and names of columns; every value is a parameter",
     "control/reload.py: yaml.load": "with CSafeLoader, of the operator's own file",
 }

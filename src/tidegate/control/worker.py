@@ -26,7 +26,6 @@ import tidegate
 from tidegate.assembly.build import Builder, Built
 from tidegate.assembly.consumers import Callers, WorkerConsumers
 from tidegate.assembly.generation import consumers, split
-from tidegate.assembly.ranks import RankedTokens
 from tidegate.assembly.worker_key_sets import WorkerKeySets
 from tidegate.authorities.local import LocalLimits
 from tidegate.control.channel import Channel
@@ -35,6 +34,7 @@ from tidegate.control.harness import Gauge, Traps
 from tidegate.control.link import LinkClient, Message
 from tidegate.control.listening import adopt
 from tidegate.control.node_secrets import load_peppers
+from tidegate.control.token_child import TokenChild
 from tidegate.control.upstream_keeper import kept_slots
 from tidegate.engine.books import LocalBooks
 from tidegate.engine.engine import Engine
@@ -134,7 +134,7 @@ class Worker:
             limits=self.limits,
             key_sets=self.key_sets,
         )
-        self.tools.tokens = RankedTokens(self.tools.report)
+        self.tools.tokens = TokenChild(self.tools.report)
         self.tools.want_addresses = self._want_addresses
         self.tools.access_tokens = AccessTokens(time.monotonic, self._want_token)
         self.disk = ThreadPoolExecutor(1, thread_name_prefix="ledger")

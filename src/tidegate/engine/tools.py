@@ -231,9 +231,6 @@ class RoughTokens:
     def count(self, text: str, tokenizer: str = "") -> int:
         return len(text) // 4
 
-    def exact(self, tokenizer: str = "") -> bool:
-        return False
-
 
 def _nobody(upstream: str) -> None:
     """Where no resolver is there to ask."""

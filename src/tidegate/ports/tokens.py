@@ -1,4 +1,4 @@
-"""The promise of a token counter: offline, quick, never a fetch (LLM 11)."""
+"""The promise of a token counter: offline, never a fetch (LLM 11)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,5 @@ class Tokens(Protocol):
     """Counts text for a model's tokenizer. Special tokens are plain text."""
 
     def count(self, text: str, tokenizer: str = "") -> int:
-        """Tokens of *text* for *tokenizer* (``o200k``, ``cl100k``; "" for the default). Called on any thread. The first
-        time takes a second, so a loop calls it only where ``exact`` says yes; without ranks it is an estimate that
-        errs high."""
-
-    def exact(self, tokenizer: str = "") -> bool:
-        """Whether ``count`` is exact now, and quick."""
+        """Tokens of *text* for *tokenizer* (``o200k``, ``cl100k``; "" for the default); an estimate that errs high
+        where its ranks cannot be had. Waits: never called by a loop. The first time takes a second."""

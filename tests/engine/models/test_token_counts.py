@@ -25,7 +25,7 @@ from model_house import (
 )
 
 from tidegate.engine.models.standing import TARGETS, ModelStates
-from tidegate.engine.models.token_counts import EACH, ON_LOOP, WAITING
+from tidegate.engine.models.token_counts import EACH, WAITING
 from tidegate.ports.books import BudgetLevel
 from tidegate.ports.models import CatalogueRow, ModelsPlan, ModelTargetPlan
 from tidegate.rules.token_count import LearnedFactor
@@ -69,27 +69,18 @@ def test_a_call_far_from_its_limits_is_not_counted() -> None:
     scene(play, plan(), who="bob")
 
 
-@pytest.mark.parametrize(("size", "aside"), [(ON_LOOP, 0), (ON_LOOP + 1, 1), (200_000, 1)])
-def test_a_call_that_does_not_fit_by_its_bytes_is_counted_and_long_ones_on_a_thread(size: int, aside: int) -> None:
+@pytest.mark.parametrize("size", [2000, 200_000])
+def test_a_call_that_does_not_fit_by_its_bytes_is_counted_on_a_thread(size: int) -> None:
     counted = size // 8 + 7
     reserve = (counted + counted * 15 // 100 + 15) * 1000 + 2000
 
     async def play(house: House, client: Side, books: MemoryBooks) -> None:
         house.tools.tokens = FakeTokens(lambda text: len(text) // 8)
         assert b" 200 " in await call(house, says("x" * size), 100)
-        assert house.aside == aside and house.runtime.models.counting
+        assert house.aside == 1 and house.runtime.models.counting
 
     books = scene(play, plan(), who="bob", limit=reserve)
     assert [kept.amount for kept in books.reservations] == [reserve]
-
-
-def test_a_tokenizer_that_is_not_ready_is_never_waited_for_on_the_loop() -> None:
-    async def play(house: House, client: Side, books: MemoryBooks) -> None:
-        house.tools.tokens = FakeTokens(lambda text: 1, ready=False)
-        assert b" 200 " in await call(house, says("x" * 1000), 10)
-        assert house.aside == 1
-
-    scene(play, plan(), who="bob", limit=100_000)
 
 
 def test_what_fits_by_no_count_is_refused_and_what_cannot_be_counted_too() -> None:

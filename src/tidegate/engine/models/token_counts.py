@@ -1,8 +1,7 @@
 """Our own counts of a call's input, and what bills teach about them (LLM 11).
 
-Little text is counted at once, more of it on a thread: counting lets the loop go on, and what is counted of one call is
-bounded in characters and in time. A model whose tokenizer nobody knows is counted by the usual one, corrected by what
-its provider was seen to bill.
+Counting is done aside, while the loop goes on, and what is counted of one call is bounded in characters and in time. A
+model whose tokenizer nobody knows is counted by the usual one, corrected by what its provider was seen to bill.
 """
 
 from __future__ import annotations
@@ -23,9 +22,6 @@ from tidegate.ports.tokens import Tokens
 from tidegate.rules.call_bounds import reads_unseen
 from tidegate.rules.plain_talk import plain_needs
 from tidegate.rules.token_count import PER_REQUEST, PER_TURN, count_texts, texts_of
-
-ON_LOOP: Final = 2048
-"""Characters that are counted at once: 0.2 ms, 1.5 for text that is made to be slow."""
 
 WAITING: Final = 16
 """Calls that may wait for the thread: more would wait longer than their clients do."""
@@ -93,14 +89,19 @@ async def counted_texts(
 ) -> tuple[int, bool] | None:
     """(tokens of *texts*, whether all of them were counted)."""
     tokens: Tokens = runtime.tools.tokens
-    work = partial(count_texts, texts, partial(_count, tokens, tokenizer), runtime.clock, dense)
-    if sum([len(text) for text in texts]) <= ON_LOOP and tokens.exact(tokenizer):
-        return work()
+    work = partial(_work, tokens, tokenizer, texts, runtime.clock, dense)
     wait = Wait(runtime.steps)
     if not runtime.tools.aside(work, wait.complete, "counting", WAITING):
         raise Fault("overloaded", "Too many calls wait to be counted.", reason="queue_full", retry_after=1.0)
     found: tuple[int, bool] | None = await wait
     return found
+
+
+def _work(
+    tokens: Tokens, tokenizer: str, texts: list[str], clock: Callable[[], float], dense: bool
+) -> tuple[int, bool]:  # fmt: skip
+    tokens.count("", tokenizer)  # the first time takes what is not the call's
+    return count_texts(texts, partial(_count, tokens, tokenizer), clock, dense)
 
 
 def _count(tokens: Tokens, tokenizer: str, text: str) -> int:
@@ -122,7 +123,7 @@ def learn(call: ModelCall, candidate: Candidate, counts: Counts | None, record: 
         if counts.whole and teaches(call):
             states.factor(candidate.key).learn(tokens, usage.input)
         return
-    if candidate.figures.calls % EACH or len(call.body) > SAMPLED or not call.runtime.tools.tokens.exact(""):
+    if candidate.figures.calls % EACH or len(call.body) > SAMPLED:
         return
     try:
         if not teaches(call):
@@ -137,8 +138,9 @@ def learn(call: ModelCall, candidate: Candidate, counts: Counts | None, record: 
         if found is not None and found[1]:
             factor.learn(fixed + found[0], billed)
 
-    count: Callable[[str], int] = partial(_count, call.runtime.tools.tokens, "")
-    call.runtime.tools.aside(partial(count_texts, texts, count, call.runtime.clock, False), done, "counting", WAITING)
+    runtime = call.runtime
+    work = partial(_work, runtime.tools.tokens, "", texts, runtime.clock, False)
+    runtime.tools.aside(work, done, "counting", WAITING)
 
 
 def teaches(call: ModelCall) -> bool:

@@ -117,6 +117,8 @@ class Shape:
     name = ""
     content_type = "application/json"
     stream_type = "text/event-stream; charset=utf-8"
+    opens = 0
+    """Output tokens that the first event of a stream bills already, together with the input; 0: nothing is told."""
 
     def asked(self, path: str, body: dict[str, Any]) -> Asked:
         """Read a request."""
@@ -382,6 +384,7 @@ ANTHROPIC_TYPES: Final = {
 
 class AnthropicMessages(Shape):
     name = "anthropic_messages"
+    opens = 1
 
     def fields(self, said: Said) -> list[tuple[str, str]]:
         return [("request-id", said.id)]
@@ -432,7 +435,7 @@ class AnthropicMessages(Shape):
 
         message: dict[str, Any] = {"id": said.id, "type": "message", "role": "assistant", "model": said.model,
                                    "content": [], "stop_reason": None, "stop_sequence": None}  # fmt: skip
-        usage = self._usage(said, 1)
+        usage = self._usage(said, self.opens)
         event("message_start", message=said.told(message, "usage", usage) if said.usage != "null" else message)
         event("ping")
         if said.thoughts:

@@ -322,8 +322,8 @@ class FakeProvider:
             whole = True
             return True
         finally:
-            if breaks is None or produced:
-                self._bill(said, shape, asked, produced, whole)
+            if breaks is None or produced or shape.opens:
+                self._bill(said, shape, asked, max(produced, shape.opens), whole)
 
     async def _break(self, trouble: Trouble, piece: Piece, shape: Shape, writer: asyncio.StreamWriter) -> bool:
         if trouble.kind == "cut":

@@ -60,6 +60,8 @@ class Payload(msgspec.Struct, frozen=True):
     nonce  16 random bytes that the digest covers and redaction destroys
     ikey   the wrapped item key of a sealed body, b"" of a plain one; covered by no digest
     body   as stored: compressed, then sealed. A plain one of ``BLOB`` bytes and more is kept once a tenant
+    seq    of its entry, as the store tells; 0 in a draft. Two branches that grow at once may each make the same
+           revision: then there are two of (item, rev), and each entry reads the one of its own ``seq``
     """
 
     item: str
@@ -67,6 +69,7 @@ class Payload(msgspec.Struct, frozen=True):
     nonce: bytes
     body: bytes
     ikey: bytes = b""
+    seq: int = 0
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -221,6 +224,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     conflict  ``head``, and ``loaded`` with the entries after ``parent`` on that branch (``MISSING``); ``entries`` is
               empty and ``truncated`` set where parent is no ancestor
     full      ``what`` limit
+    fenced    the call is a repeated one, and its turn was ended meanwhile: it can never be committed
     not_found, gone, mismatch  nothing else
     """
 

@@ -17,7 +17,8 @@ What holds for every method
 - *asker* decides what exists: what it may not see is ``not_found``, alike in answer, reads and time (CRP 1.2).
 - An expired context is ``gone`` as a whole, from the moment its TTL ends, swept or not.
 - Every method may be called from the worker's loop: blocking work is done on the store's own threads. ``async def``
-  bodies run in a Task; a store with ``instant = True`` never waits and is awaited inline.
+  bodies run in a Task; a store with ``instant = True`` never waits and is awaited inline, ``changed`` aside, which
+  always needs a Task.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class ContextStore(Protocol):
     durable: bool
     """Survives this process; False is told in discovery."""
     instant: bool
-    """No method ever waits."""
+    """No method but ``changed`` ever waits."""
+    owner: str
+    """Whose turns these are, "" by default: set before the first begin, and named to ``settle`` by who saw it die."""
 
     async def open(self) -> None:
         """Connect, make what is missing (tables, scripts), refuse a layout that is newer. Raises
@@ -74,7 +77,8 @@ class ContextStore(Protocol):
         the turn: what has been delivered so far is in it."""
 
     async def commit(self, asker: Asker, id: str, lease: Lease, record: Commit) -> Committed:
-        """End the turn: entry, head, pending and lease in one step. The digest goes to the version's entries."""
+        """End the turn: entry, head, pending and lease in one step. The digest goes to the ``commit`` entry; that of
+        the ``reserve`` stays b""."""
 
     # abort(failed | cancelled) is a commit of that status, with an empty output.
 

@@ -342,6 +342,13 @@ def test_a_routes_own_words_reach_the_engine() -> None:
     assert (llm.body, llm.multipart, route.body_limit) == (1 << 20, 1 << 20, 1 << 20)
 
 
+def test_a_route_may_name_the_hosts_that_media_come_from() -> None:
+    hosts = ["images.example.com", "*.cdn.example.com"]
+    (route,) = built(routes=[{"name": "llm", "match": {"path": "/v1"}, "llm": {"fetch_media": hosts}}]).plan.routes
+    assert route.llm is not None
+    assert (route.llm.fetch_media, route.llm.media_hosts) == (True, tuple(hosts))
+
+
 def test_the_slowest_provider_sets_the_time_of_a_route_that_sets_none() -> None:
     slow = [{"name": "o", "use": "openai", "timeouts": {"first": "300s"}}]
     before = built()

@@ -437,6 +437,9 @@ class Ledger(Section):
     """Who lends budgets to workers."""
 
 
+MediaHost = Annotated[str, StringConstraints(pattern=r"^(\*\.)?([a-z0-9-]{1,63}\.)+[a-z][a-z0-9-]{0,62}$")]
+
+
 class Llm(Section):
     """The model surfaces under a route's path (LLM 2)."""
 
@@ -454,8 +457,9 @@ class Llm(Section):
     """How long the head of a stream waits for first content, so that another target can still answer."""
     query_key: bool = False
     """Take ``?key=`` as a credential, as old Gemini clients send it; it stands in logs of every proxy before."""
-    fetch_media: bool = False
-    """Fetch media by URL for targets that take bytes only."""
+    fetch_media: bool | Annotated[tuple[MediaHost, ...], Field(max_length=64)] = False
+    """Fetch media by URL for targets that take bytes only: from anywhere public, or from these hosts (``*.example.com``
+    for all below)."""
     emulate: bool = False
     """Make structured output by a forced tool where a target has none."""
     bill: Literal["winner", "all"] = "winner"

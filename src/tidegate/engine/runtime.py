@@ -52,6 +52,8 @@ class Runtime:
         self.date = HttpDate()
         self.models = ModelStates()
         tools.access_tokens.renewed = self.models.cooldowns.succeeded
+        self.fetcher: Any = None
+        """What fetches clients' links (``engine/upstream/fetching``), once somebody wants it."""
         self.request_ids = RequestIds(tools.random.getrandbits)
         self.row = row
         self.workers = workers

@@ -289,6 +289,8 @@ class LlmPlan:
     hold: float = 10.0
     query_key: bool = False
     fetch_media: bool = False
+    media_hosts: tuple[str, ...] = ()
+    """Where from: names, ``*.example.com`` for all below; (): from anywhere public."""
     emulate: bool = False
     bill: Literal["winner", "all"] = "winner"
     body: int = 32 * 1024 * 1024

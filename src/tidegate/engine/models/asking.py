@@ -87,6 +87,8 @@ class ModelCall:
         """Parameters of the client that travel on."""
         self.form: RequestBody | None = None
         """The body, where it streams through and is never held whole."""
+        self.media: dict[str, tuple[str, bytes]] = {}
+        """What links of the client lead to: URL -> (type, base64), for targets that take bytes only."""
         self.losses: tuple[str, ...] = ()
         self.clamped = ""
         self.attempts: list[CallAttempt] = []

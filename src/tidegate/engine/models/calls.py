@@ -27,6 +27,7 @@ from tidegate.exchange.head import Fields, ResponseHead
 from tidegate.ports.balancer import Endpoint
 from tidegate.ports.models import CredentialPlan
 from tidegate.rules.emulated_output import emulated
+from tidegate.rules.media_links import inlined
 from tidegate.rules.session_model import with_session_model
 from tidegate.rules.speaking_voice import with_voice
 from tidegate.wire.content_coding import decode
@@ -130,6 +131,8 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
     else:
         assert dialect is not None
         request = call.request
+        if call.media:
+            request = inlined(request, dialect.name, voice.lacks, call.media)
         if emulates(call, candidate):
             made = emulated(request)
             request, words.output_tool, words.losses = made.request, made.tool, made.losses

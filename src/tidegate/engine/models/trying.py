@@ -25,6 +25,7 @@ from tidegate.engine.models.choosing import (
     target_key,
 )
 from tidegate.engine.models.frames import framing_of_answer
+from tidegate.engine.models.media import fetch_media
 from tidegate.engine.models.relaying import BytesStream, Outlet, PassedStream, Stream
 from tidegate.engine.models.seals import keep_answer
 from tidegate.engine.models.signing import TOKENS, credential_key, credential_model_key, pick_credential
@@ -263,6 +264,8 @@ async def attempt(call: ModelCall, trial: Trial, outlet: Outlet | None) -> Whole
     if crowded is not None:
         raise crowded
     await take_limits(call, candidate)
+    if call.llm.fetch_media:
+        await fetch_media(call, candidate)
     call.x.attempts += 1
     trial.words = words = words_for(call, candidate, runtime.models, runtime.clock())
     reached = await call_target(call, candidate, words)

@@ -10,7 +10,7 @@ import pytest
 from tidegate.exchange.context import Append, Budget, Level, TemplateWish, Wishes
 from tidegate.exchange.context_policy import ContextLimits
 from tidegate.exchange.fault import Fault
-from tidegate.rules.context_wishes import read_wishes, says_anything, strip
+from tidegate.rules.context_wishes import read_wishes, strip
 
 ULID = "01J9ZK3V7Q2M8N4R6T0W5X1Y3B"
 OTHER = "01J9ZK4A0C3E5G7H9J1K3M5N7P"
@@ -194,8 +194,3 @@ def test_what_names_a_conversation_is_taken_out_of_the_body_and_nothing_else() -
 def test_messages_and_model_may_be_left_out() -> None:
     assert strip(b'{"context_id":"c"}', "openai_responses", "m") == b'{"input":[],"model":"m"}'
     assert strip(b'{"temperature":1.10}', "openai_chat", "") == b'{"temperature":1.10,"messages":[]}'
-
-
-def test_a_call_speaks_of_a_context_by_member_or_field() -> None:
-    assert says_anything({"context_id": 1}, {}) and says_anything({"delta_updates": []}, {})
-    assert says_anything({}, {"context-id": CTX}) and not says_anything({"store": True}, {"host": "gw"})

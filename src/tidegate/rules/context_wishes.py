@@ -109,11 +109,6 @@ def read_wishes(
     )
 
 
-def says_anything(members: dict[str, Any], fields: dict[str, str]) -> bool:
-    """Does a call speak of a conversation at all? For routes that keep none: then it must hear so."""
-    return "context_id" in members or "delta_updates" in members or "context-id" in fields
-
-
 def strip(body: bytes, dialect: str, model: str) -> bytes:
     """*body* without what a conversation is named by, ready to be read in *dialect*: an empty list of messages and the
     inherited *model* stand where the client left them out."""

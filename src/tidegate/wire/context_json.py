@@ -158,7 +158,7 @@ def _item(value: Any, limits: ContextLimits, at: str) -> Item:
 def item_object(item: Item) -> dict[str, Any]:
     """*item* as a client reads it: what it may send back, and what only the gateway says (``rev tokens recorded
     digest``)."""
-    made: dict[str, Any] = {"id": item.id, "type": item.type}
+    made: dict[str, Any] = {"id": item.id, "type": item.type} if item.id else {"type": item.type}
     if item.rev:
         made["rev"] = item.rev
     if item.key:

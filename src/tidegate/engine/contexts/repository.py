@@ -35,6 +35,7 @@ from tidegate.exchange.context_log import (
     Loaded,
     Meta,
     Outcome,
+    Payload,
     StoredEntry,
 )
 from tidegate.exchange.context_policy import ContextPolicy
@@ -182,15 +183,15 @@ class Repository:
         if found is not None:
             return found.context
         made = context_id(self.mint())
-        return await self.ask(self.store.claim_name(asker.tenant, asker.subject, name, made))
+        return await self.ask(self.store, self.store.claim_name(asker.tenant, asker.subject, name, made))
 
     async def _look(self, asker: Asker, handle: str) -> Found | None:
         session = self.plan.session
         if session is not None:
-            found = await self.ask(session.resolve(asker, handle))
+            found = await self.ask(session, session.resolve(asker, handle))
             if found is not None:
                 return found
-        return await self.ask(self.store.resolve(asker, handle))
+        return await self.ask(self.store, self.store.resolve(asker, handle))
 
     async def load(self, asker: Asker, id: str, *, fresh: bool = False) -> Held:
         """The context *id*. What is at hand is taken as it is, unless *fresh* asks for what the store has by now.
@@ -225,13 +226,13 @@ class Repository:
         if held is not None:
             store = held.store
         elif session is not None:
-            loaded = await self.ask(session.load(asker, id))
+            loaded = await self.ask(session, session.load(asker, id))
             if loaded.outcome == "ok":
                 return session, loaded
             store = self.store
         else:
             store = self.store
-        loaded = await self.ask(store.load(asker, id, known))
+        loaded = await self.ask(store, store.load(asker, id, known))
         if loaded.outcome != "ok":
             self.forget(asker.tenant, id)
             raise missing(loaded.outcome, loaded.meta, self.now())
@@ -250,7 +251,7 @@ class Repository:
         held = self._held.get(key)
         store = self._store_of(held, kept)
         request = msgspec.structs.replace(request, known=held.history.seq if held is not None else -1)
-        begun = await self.ask(store.begin(asker, id, request))
+        begun = await self.ask(store, store.begin(asker, id, request))
         outcome = begun.outcome
         if outcome == "ok":
             loaded = begun.loaded
@@ -269,7 +270,7 @@ class Repository:
     async def commit(self, asker: Asker, held: Held, lease: Lease, record: Commit, entry: Entry) -> Committed:
         """End a turn. *entry* is what ``record.output`` was written from. The outcome is for the caller to judge."""
         meta = held.meta
-        committed = await self.ask(held.store.commit(asker, meta.id, lease, record))
+        committed = await self.ask(held.store, held.store.commit(asker, meta.id, lease, record))
         if committed.outcome != "ok":
             held.stale = True
             return committed
@@ -289,7 +290,7 @@ class Repository:
 
     async def renew(self, asker: Asker, held: Held, lease: Lease, settled: Draft | None = None) -> Lease | None:
         """The lease for as long again; None when it is no longer ours."""
-        return await self.ask(held.store.renew(asker, held.meta.id, lease, settled))
+        return await self.ask(held.store, held.store.renew(asker, held.meta.id, lease, settled))
 
     # -- entries without a call ----------------------------------------------------------------------------------------
 
@@ -302,7 +303,7 @@ class Repository:
         held = self._held.get(key)
         store = self._store_of(held, kept)
         record = msgspec.structs.replace(record, known=held.history.seq if held is not None else -1)
-        appended = await self.ask(store.append(asker, id, record))
+        appended = await self.ask(store, store.append(asker, id, record))
         outcome = appended.outcome
         if outcome == "ok":
             loaded = appended.loaded
@@ -322,7 +323,7 @@ class Repository:
     async def redact(self, asker: Asker, held: Held, items: list[str], entry: Draft) -> int:
         """Destroy the contents of *items* for good. How many payloads."""
         id = held.meta.id
-        struck = await self.ask(held.store.redact(asker, id, items, entry))
+        struck = await self.ask(held.store, held.store.redact(asker, id, items, entry))
         self.forget(asker.tenant, id)
         if struck is None:
             raise context_not_found()
@@ -331,7 +332,7 @@ class Repository:
     async def delete(self, asker: Asker, id: str) -> Deletion:
         """Delete the context. Raises 404, or 410 where that has been done."""
         held = await self.load(asker, id, fresh=True)
-        deletion = await self.ask(held.store.delete(asker, id))
+        deletion = await self.ask(held.store, held.store.delete(asker, id))
         self.forget(asker.tenant, id)
         if deletion is None:
             raise context_not_found()
@@ -345,11 +346,11 @@ class Repository:
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    async def ask(self, work: Coroutine[Any, Any, _T], patience: float = PATIENCE) -> _T:
-        """Await what a store is asked. After *patience* seconds, and for whatever it raises that is no Fault, the store
-        is out: 503 ``store_unavailable``. What became of a write is then unknown; the same call may be made again."""
+    async def ask(self, store: ContextStore, work: Coroutine[Any, Any, _T], patience: float = PATIENCE) -> _T:
+        """Await what *store* is asked. After *patience* seconds, and for whatever it raises that is no Fault, it is
+        out: 503 ``store_unavailable``. What became of a write is then unknown; the same call may be made again."""
         try:
-            if self.store.instant:
+            if store.instant:
                 return await work
             return await _within(self.runtime, work, patience)  # type: ignore[no-any-return]
         except Fault:
@@ -357,6 +358,14 @@ class Repository:
         except Exception as error:
             self.runtime.report(error)
             raise unavailable() from None
+
+    async def changed(self, asker: Asker, held: Held, seq: int, timeout: float) -> bool:
+        """Wait until the log has an entry after *seq*, at most *timeout* seconds."""
+        work = held.store.changed(asker, held.meta.id, seq, timeout)
+        found: bool = await _within(self.runtime, work, timeout + PATIENCE)
+        if found:
+            held.stale = True
+        return found
 
     # -- what is at hand -----------------------------------------------------------------------------------------------
 
@@ -380,11 +389,14 @@ class Repository:
             if held is None:
                 return None
             meta = held.meta
-        payloads = {(payload.item, payload.rev): payload for payload in loaded.payloads}
+        # Branches that grow at once may each make the same revision, so an entry reads the contents of its own seq.
+        payloads: dict[int, dict[tuple[str, int], Payload]] = {}
+        for payload in loaded.payloads:
+            payloads.setdefault(payload.seq, {})[payload.item, payload.rev] = payload
         unseal = self.unseal(meta)
         try:
             if loaded.snapshot is not None:
-                history = read_snapshot(loaded.snapshot.body, payloads, unseal)
+                history = read_snapshot(loaded.snapshot.body, loaded.payloads, unseal)
                 made = Held(meta, history, store)
                 made.size += len(loaded.snapshot.body) * OVERHEAD
             elif held is None:
@@ -403,7 +415,7 @@ class Repository:
                 if own is not None and own.version == stored.version and own.kind == stored.kind:
                     entry = _placed(own, stored)
                 else:
-                    entry = read_entry(stored, payloads, unseal)
+                    entry = read_entry(stored, payloads.get(seq, {}), unseal)
                 history.add(entry, stored)
                 made.fresh_entries += 1
                 grown += len(stored.body)
@@ -453,7 +465,9 @@ class Repository:
     async def _snapshot(self, asker: Asker, held: Held, key: tuple[str, str]) -> None:
         try:
             upto = held.history.seq
-            await self.ask(held.store.snapshot(asker, held.meta.id, upto, write_snapshot(held.history, upto)))
+            await self.ask(
+                held.store, held.store.snapshot(asker, held.meta.id, upto, write_snapshot(held.history, upto))
+            )
         except Fault as fault:
             self.runtime.log("warning", "context_snapshot_failed", code=fault.code)
         finally:
@@ -509,6 +523,8 @@ def refused(outcome: Outcome, what: str) -> Fault:
         return Fault("idempotency_mismatch", "The idempotency key was used for another request.", side=CLIENT)
     if outcome == "full":
         return Fault("context_full", f"The context is at its limit: {what}.", reason=what, side=CLIENT)
+    if outcome == "fenced":
+        return Fault("commit_failed", "The turn was ended meanwhile.", retry_after=1.0)
     return missing(outcome, None, 0)
 
 

@@ -308,11 +308,22 @@ class TemplateChanged(msgspec.Struct, frozen=True, tag_field="c", tag="tmpl"):
     ref: str
 
 
-class EpochBegun(msgspec.Struct, frozen=True, tag_field="c", tag="epoch"):
-    """The rendered prefix is frozen anew from here (CRP 7.4). ``renderer`` pins the version of the renderer."""
+class EpochBegun(msgspec.Struct, frozen=True, tag_field="c", tag="epoch", omit_defaults=True):
+    """The rendered prefix is frozen anew from here (CRP 7.4). ``renderer`` pins the version of the renderer.
+
+    at       when, so that what is valid then is in the epoch's block whoever renders it
+    dialect  of the provider it is rendered for
+    system, tools  digests of the system text and of the tools as they were sent
+    elided   item -> ``placeholder`` or ``dropped``: what a reduction took out of the history, until the next epoch
+    """
 
     reason: str
     renderer: int
+    at: int = 0
+    dialect: str = ""
+    system: str = ""
+    tools: str = ""
+    elided: dict[str, str] = {}
 
 
 Change = (

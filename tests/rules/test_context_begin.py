@@ -6,7 +6,18 @@ import msgspec
 import pytest
 
 from tidegate.exchange.context import Status
-from tidegate.exchange.context_log import BRANCHES, LOG_BYTES, Addition, Begin, Commit, Draft, Lease, Payload
+from tidegate.exchange.context_log import (
+    BRANCHES,
+    LOG_BYTES,
+    MISSING,
+    MISSING_BYTES,
+    Addition,
+    Begin,
+    Commit,
+    Draft,
+    Lease,
+    Payload,
+)
 from tidegate.rules.context_begin import (
     BUSY,
     Branch,
@@ -18,7 +29,9 @@ from tidegate.rules.context_begin import (
     decide_begin,
     decide_commit,
     draft_size,
+    fitting,
     higher,
+    missing,
     overdue,
     slid,
     wanted,
@@ -292,3 +305,16 @@ def test_sizes_classes_and_times() -> None:
     assert slid(NOW, 5, False, NOW + 1) == NOW + 1
     assert slid(NOW, 5, False, 0) == NOW + 5
     assert slid(NOW, 0, True, 0) == 0
+
+
+def test_what_is_missing_is_told_from_the_oldest_on_within_bounds() -> None:  # 25
+    assert missing("cv_1", "cv_3", LINE.get) == ["cv_2", "cv_3"]
+    assert missing("", "cv_2", LINE.get) == ["cv_1", "cv_2"]
+    assert missing("cv_3", "cv_3", LINE.get) == []
+    assert missing("cv_x", "cv_3", LINE.get) is None
+    long = {f"v{n}": node(f"v{n - 1}" if n else "") for n in range(MISSING + 2)}
+    assert missing("v0", f"v{MISSING}", long.get) == [f"v{n}" for n in range(1, MISSING + 1)]
+    assert missing("v0", f"v{MISSING + 1}", long.get) is None
+    assert fitting([MISSING_BYTES - 1, 1, 1]) == 2
+    assert fitting([MISSING_BYTES + 1, 1]) == 0
+    assert fitting([]) == 0

@@ -12,7 +12,18 @@ from typing import Final, NamedTuple
 
 from tidegate.exchange.context import PRIVACY, Privacy, Status
 from tidegate.exchange.context_ids import MAIN
-from tidegate.exchange.context_log import BRANCHES, LOG_BYTES, Addition, Begin, Commit, Draft, Lease, Outcome
+from tidegate.exchange.context_log import (
+    BRANCHES,
+    LOG_BYTES,
+    MISSING,
+    MISSING_BYTES,
+    Addition,
+    Begin,
+    Commit,
+    Draft,
+    Lease,
+    Outcome,
+)
 
 BUSY: Final = 2_000
 """Milliseconds after which it is worth asking again, at most: a live turn may end any time."""
@@ -289,3 +300,30 @@ def decide_commit(ref: Branch | None, node: Node | None, lease: Lease, record: C
 def slid(now: int, ttl: int, sliding: bool, expires: int) -> int:
     """When a context expires that is used *now*; 0 for never."""
     return now + ttl if ttl and (sliding or not expires) else expires
+
+
+def missing(parent: str, head: str, lookup: Lookup) -> list[str] | None:
+    """The versions behind *parent* up to *head*, oldest first: what somebody who stands at *parent* lacks. None where
+    it is no ancestor of *head*, or one too far away to be told."""
+    chain: list[str] = []
+    at = head
+    while at != parent:
+        node = lookup(at) if at and len(chain) < MISSING else None
+        if node is None:
+            return None
+        chain.append(at)
+        at = node.parent
+    chain.reverse()
+    return chain
+
+
+def fitting(sizes: Iterable[int]) -> int:
+    """How many of the first ones of these sizes can be told in a conflict."""
+    left = MISSING_BYTES
+    count = 0
+    for size in sizes:
+        left -= size
+        if left < 0:
+            break
+        count += 1
+    return count

@@ -396,7 +396,8 @@ class Repository:
         unseal = self.unseal(meta)
         try:
             if loaded.snapshot is not None:
-                history = read_snapshot(loaded.snapshot.body, loaded.payloads, unseal)
+                every = {(payload.item, payload.rev): payload for payload in loaded.payloads}
+                history = read_snapshot(loaded.snapshot.body, meta.salt, every, unseal)
                 made = Held(meta, history, store)
                 made.size += len(loaded.snapshot.body) * OVERHEAD
             elif held is None:

@@ -196,6 +196,15 @@ def test_each_style_says_who_pays_in_its_own_way(settings: Any, environment: Any
     assert paid(environment, **settings) == [credential]
 
 
+def test_a_door_may_want_the_key_elsewhere() -> None:
+    item = provider(use="deepseek", api_key="k")
+    (plan,) = p.credentials(item, p.load_preset("deepseek"), {}, FOLDER)
+    assert plan.carried("chat").fields == (("authorization", "Bearer k"),)
+    for surface in ("messages", "count_tokens"):
+        assert plan.carried(surface).fields == (("x-api-key", "k"),)
+    assert "'k'" not in repr(plan)
+
+
 def test_half_a_signature_is_none() -> None:
     assert paid({"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"}, use="bedrock") == []
     assert paid({"AWS_SECRET_ACCESS_KEY": "s"}, use="bedrock") == []

@@ -24,7 +24,7 @@ from tidegate.assembly.problems import FieldPath, did_you_mean
 from tidegate.ports.balancer import Balancer
 from tidegate.ports.dialect import Dialect
 from tidegate.ports.doors import openai_doors
-from tidegate.ports.models import CredentialPlan, DoorPlan
+from tidegate.ports.models import Carried, CredentialPlan, DoorPlan
 from tidegate.ports.plan import (
     BreakerPlan,
     BulkheadPlan,
@@ -114,7 +114,7 @@ def asked_for(preset: type[Preset], item: Provider | None = None) -> dict[str, s
     texts = [preset.base_url if item is None or not item.base_url else item.base_url]
     texts += [value for _, value in (*preset.query, *preset.fields)]
     texts += [text for door in preset.doors.values() for text in (door.path, door.base, door.stream_path)]
-    texts += [_token_url(auth) for auth in {preset.auth, *[d.auth for d in preset.doors.values() if d.auth]}]
+    texts.append(_token_url(preset.auth))
     names = dict.fromkeys([*preset.asks, *[name for text in texts for name in _PLACEHOLDER.findall(text)]])
     return {name: preset.defaults.get(name) for name in (*names, *preset.defaults)
             if name not in LATER_FILLED and name != "base_url"}  # fmt: skip
@@ -307,12 +307,19 @@ def _credential(key: str, auth: Auth, item: Provider, preset: type[Preset], fold
         if auth.header and ":" not in key:
             return CredentialPlan(id, ((auth.header, key),))
         return CredentialPlan(id, signer="oauth", auth=_filled_auth(auth, item, preset), secret=key)
+    elsewhere = [_carried(key, door.auth, surface) for surface, door in preset.doors.items() if door.auth is not None]
+    main = _carried(key, auth)
+    return CredentialPlan(id, main.fields, main.query, elsewhere=tuple(elsewhere))
+
+
+def _carried(key: str, auth: Auth, surface: str = "") -> Carried:
+    """Where *key* goes."""
     if isinstance(auth, HeaderKey):
-        return CredentialPlan(id, tuple((name, key) for name in (auth.header, *auth.also)))
+        return Carried(surface, tuple((name, key) for name in (auth.header, *auth.also)))
     if isinstance(auth, QueryKey):
-        return CredentialPlan(id, query=((auth.parameter, quote(key, safe="")),))
+        return Carried(surface, query=((auth.parameter, quote(key, safe="")),))
     prefix = auth.prefix if isinstance(auth, Bearer) else "Bearer"
-    return CredentialPlan(id, (("authorization", f"{prefix} {key}".lstrip()),))
+    return Carried(surface, (("authorization", f"{prefix} {key}".lstrip()),))
 
 
 def _filled_auth(auth: Auth, item: Provider, preset: type[Preset]) -> Auth:

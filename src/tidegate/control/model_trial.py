@@ -99,7 +99,8 @@ def _post(
     dialect = door.dialect
     assert dialect is not None
     path, _, query = (where.base_path + dialect.path(door.path, model, False)).partition("?")
-    own, asked = (credential.fields, credential.query) if credential is not None else ((), ())
+    carried = credential.carried(door.surface) if credential is not None else None
+    own, asked = (carried.fields, carried.query) if carried is not None else ((), ())
     pairs = [query, *[f"{name}={value}" for name, value in door.query + asked]]
     target = path + ("?" + "&".join(filter(None, pairs)) if any(pairs) else "")
     fields = {"content-type": "application/json", "user-agent": "tidegate", **dict(door.fields), **dict(extra),

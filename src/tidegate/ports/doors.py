@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tidegate.ports.provider import Door
+from tidegate.ports.provider import Bearer, Door, HeaderKey, QueryKey
 
 CHAT: Final = {"chat": Door("openai_chat", "/chat/completions")}
 RESPONSES: Final = {"responses": Door("openai_responses", "/responses")}
@@ -62,10 +62,12 @@ def openai_doors(letters: str) -> dict[str, Door]:
     return doors | MODELS
 
 
-def under(path: str, doors: dict[str, Door], base: str = "") -> dict[str, Door]:
-    """*doors* with *path* put before theirs, and *base* as their base URL where they have another than the
-    provider's."""
+def under(
+    path: str, doors: dict[str, Door], base: str = "", auth: Bearer | HeaderKey | QueryKey | None = None
+) -> dict[str, Door]:  # fmt: skip
+    """*doors* with *path* put before theirs, *base* as their base URL and *auth* as the way of the key where they have
+    another than the provider's."""
     return {
-        surface: Door(door.dialect, path + door.path, door.auth, base or door.base, door.stream_path)
+        surface: Door(door.dialect, path + door.path, auth or door.auth, base or door.base, door.stream_path)
         for surface, door in doors.items()
     }

@@ -59,8 +59,18 @@ class CatalogueRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """A key as it is sent at the doors of one *surface* that want it elsewhere than the others."""
+
+    surface: str
+    fields: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialPlan:
-    """One way to pay. ``id`` is safe to log (a digest's first letters); ``fields`` and ``query`` are ready to send;
+    """One way to pay. ``id`` is safe to log (a digest's first letters); ``fields`` and ``query`` are ready to send, at
+    the surfaces in ``elsewhere`` those there instead;
     ``signer`` names the auth style that must work per call (``sigv4``, ``gcp``, ``oauth``) with ``secret``."""
 
     id: str
@@ -70,6 +80,14 @@ class CredentialPlan:
     auth: Auth | None = None
     secret: str = field(default="", repr=False)
     region: str = ""
+    elsewhere: tuple[Carried, ...] = ()
+
+    def carried(self, surface: str) -> Carried | CredentialPlan:
+        """The ``fields`` and ``query`` of a door of *surface*."""
+        for each in self.elsewhere:
+            if each.surface == surface:
+                return each
+        return self
 
 
 @dataclass(frozen=True, slots=True)

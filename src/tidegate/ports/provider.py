@@ -80,11 +80,12 @@ class ClientCredentials(Auth, frozen=True, tag="oauth"):
 
 class Door(msgspec.Struct, frozen=True):
     """One way in: *dialect* "" for surfaces whose bytes pass as they are; *path* joins the base URL (of *base* when the
-    door has another one); *auth* when it differs from the provider's."""
+    door has another one); *auth*: where the provider's key goes here, when that is elsewhere (of keys that are sent as
+    they are: one that signs or fetches a token does so at every door)."""
 
     dialect: str
     path: str
-    auth: Auth | None = None
+    auth: Bearer | HeaderKey | QueryKey | None = None
     base: str = ""
     stream_path: str = ""
     """Where streams have another path (``:streamRawPredict``)."""

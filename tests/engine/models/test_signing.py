@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import formatdate
 
 import pytest
 from conversation import House, Side, settle
 from model_house import (
+    ANTHROPIC,
     ONE,
     MemoryBooks,
     ask,
@@ -31,7 +33,7 @@ from tidegate.exchange.exchange import Exchange
 from tidegate.exchange.fault import Fault
 from tidegate.filters.api_key import ApiKey, Config
 from tidegate.ports.consumers import Consumer
-from tidegate.ports.models import CredentialPlan, LlmPlan
+from tidegate.ports.models import Carried, CredentialPlan, DoorPlan, LlmPlan
 from tidegate.ports.provider import ServiceAccount, SigV4
 from tidegate.rules.sigv4 import body_hash, presented, verify
 from tidegate.rules.sigv4 import sign as sigv4_sign
@@ -224,6 +226,27 @@ def test_a_way_to_sign_without_its_token_is_a_fault_and_not_an_open_door() -> No
         sign(CredentialPlan("c", signer="gcp"))
     assert sign(CredentialPlan("c", signer="oauth"), "t").fields == (("authorization", "Bearer t"),)
     assert sign(None) == ((), ())
+
+
+def test_a_door_gets_the_key_where_it_wants_it_and_nowhere_else() -> None:
+    elsewhere = (Carried("messages", (("x-api-key", "k"),)), Carried("models", query=(("key", "k"),)))
+    key = CredentialPlan("c", (("authorization", "Bearer k"),), elsewhere=elsewhere)
+    assert sign(key, "", "chat") == ((("authorization", "Bearer k"),), ())
+    assert sign(key, "", "messages") == ((("x-api-key", "k"),), ())
+    assert sign(key, "", "models") == ((), (("key", "k"),))
+    message = DoorPlan("messages", ANTHROPIC, "provider:p1", "/anthropic/v1/messages")
+    both = provider(1, credentials=(key,))
+    both = replace(both, doors={**both.doors, "messages": message}, chat_doors=(*both.chat_doors, message))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(max_tokens=3), "/v1/messages", anthropic_version="2023-06-01"))
+        await settle()
+        heard = house.upstreams[0].hears()
+        assert heard.startswith(b"POST /anthropic/v1/messages ")
+        assert b"\r\nx-api-key: k\r\n" in heard and b"authorization" not in heard
+        client.leaves()
+
+    scene(play, models(model("fast", target(both))))
 
 
 # -- signed requests of clients (LLM 2) --------------------------------------------------------------------------------

@@ -158,7 +158,8 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
     call.credential = words.credential
     if len(provider.credentials) > 1:
         states.turns[provider.name] = states.turns.get(provider.name, 0) + 1
-    signed = sign(words.credential, token_of(provider, words.credential, call.runtime.tools.access_tokens, states, now))
+    token = token_of(provider, words.credential, call.runtime.tools.access_tokens, states, now)
+    signed = sign(words.credential, token, door.surface)
     for name, value in signed.fields:
         fields[name] = value
     if call.query:

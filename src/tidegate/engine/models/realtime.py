@@ -99,7 +99,8 @@ async def connect(call: ModelCall, candidate: Candidate, tunnel: RealtimeTunnel)
     provider = candidate.target.provider
     credential, _ = pick_credential(provider, candidate.model, runtime.models, now)
     call.credential = credential
-    signed = sign(credential, token_of(provider, credential, runtime.tools.access_tokens, runtime.models, now))
+    token = token_of(provider, credential, runtime.tools.access_tokens, runtime.models, now)
+    signed = sign(credential, token, door.surface)
     index = x.head.index
     fields: Fields = [("host", upstream.host or call_host(upstream, endpoint)), ("user-agent", "tidegate")]
     fields += [(name, index[name]) for name in SOCKET_FIELDS if name in index]

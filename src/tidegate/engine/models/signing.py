@@ -77,13 +77,14 @@ def token_of(
     return token
 
 
-def sign(credential: CredentialPlan | None, token: str = "") -> Signed:
-    """What to add for *credential*, with its access *token* when it is of that kind. Raises ``overloaded``, reason
-    ``no_token``, while there is none: then another target may serve."""
+def sign(credential: CredentialPlan | None, token: str = "", surface: str = "") -> Signed:
+    """What to add for *credential* at a door of *surface*, with its access *token* when it is of that kind. Raises
+    ``overloaded``, reason ``no_token``, while there is none: then another target may serve."""
     if credential is None or credential.signer == "sigv4":
         return OPEN  # nothing, or over the request as it is sent: ``signed_fields``
     if not credential.signer:
-        return Signed(credential.fields, credential.query)
+        carried = credential.carried(surface) if credential.elsewhere else credential
+        return Signed(carried.fields, carried.query)
     if not token:
         raise Fault("overloaded", "The provider's access token has not come yet.", reason="no_token", side=GATEWAY,
                     retry=NOT_PROCESSED, retry_after=NO_TOKEN)  # fmt: skip

@@ -143,8 +143,8 @@ def test_usage_asks_the_running_gateway(monkeypatch: pytest.MonkeyPatch) -> None
     assert cli.run(["usage", "--from", "2026-11-01", "--by", "consumer,model", "--bucket", "day", "--json"]) == 0
     assert cli.run(["usage", "-c", "gw.yaml"]) == 0
     assert calls == [
-        (None, None, "2026-11-01", "", "consumer,model", "day", True),
-        (Path("gw.yaml"), None, "", "", "model", "", False),
+        (None, None, "2026-11-01", "", "consumer,model", "day", True, False),
+        (Path("gw.yaml"), None, "", "", "model", "", False, False),
     ]
 
 

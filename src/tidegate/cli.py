@@ -278,6 +278,7 @@ def usage(
     end: Annotated[str, Parameter(name="--to")] = "",
     by: str = "model",
     bucket: str = "",
+    reprice: Annotated[bool, Parameter(name="--reprice", negative="", show_default=False)] = False,
     json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
     config: Config = None,
     data: Annotated[Path | None, Parameter(name="--data")] = None,
@@ -289,6 +290,8 @@ def usage(
     - `tidegate usage` tells of today, by model
     - `tidegate usage --from 2026-11-01 --by consumer,model --bucket day`
     - `tidegate usage --by provider --json`
+    - `tidegate usage --by user --from 2026-11-01` reads the ledgers, some seconds a gigabyte
+    - `tidegate usage --reprice` tells beside it what the same calls would cost by the config of now
 
     Exit codes: 0 done, 1 refused, 3 no gateway answers.
 
@@ -299,9 +302,12 @@ def usage(
     end
         A date (that day is in the report) or a time; now if left out.
     by
-        What to tell apart: tenant, team, consumer, key, model, served, provider, route, surface; with commas.
+        What to tell apart: tenant, team, consumer, key, model, served, provider, route, surface, and user, prompt, tag;
+        with commas.
     bucket
         `hour`, `day` or `month`, for a line each.
+    reprice
+        Compute every cost again, at the prices of now.
     json
         The whole answer, for programs.
     config
@@ -311,7 +317,7 @@ def usage(
     """
     from tidegate.control import usage as remote
 
-    return int(remote.request(config, data, begin, end, by, bucket, json))
+    return int(remote.request(config, data, begin, end, by, bucket, json, reprice))
 
 
 models = App(name="models", help="List the models of a config, or try a provider.", sort_key=8)

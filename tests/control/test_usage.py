@@ -69,3 +69,17 @@ def test_a_refusal_and_a_silence_have_their_codes(gateway: Gateway, capsys: pyte
     gateway.answer = (0, {})
     assert usage.request(None, None, "", "", "x", "", False) == 3
     assert capsys.readouterr().err == "tidegate: by: names out of\ntidegate: no gateway answers\n"
+
+
+def test_prices_of_today_stand_beside_what_was_booked(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"repriced_usd": "0.025", "unpriced": 1}
+    gateway.answer = (
+        200,
+        {**ANSWER, "total": FIGURES | more, "items": [{"model": "fast", **FIGURES, **more}]},
+    )
+    assert usage.request(None, None, "", "", "model", "", False, True) == 0
+    assert gateway.asked == [("GET", "/api/v1/usage?from=&to=&by=model&bucket=&reprice=1")]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith("cost USD  today USD")
+    assert lines[2].split()[-2:] == lines[3].split()[-2:] == ["0.0125", "0.025"]
+    assert lines[4] == "1 calls have no price today: they stand at what was booked."

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from tidegate.control.books import BudgetAuthority, Message
 from tidegate.control.books_store import BooksError, BookStore
 from tidegate.control.ledger_shipping import Shipping
+from tidegate.control.usage_reading import FINER, PriceOf, read_usage
 
 EACH: Final = 1.0
 """Seconds between two passes over the ledgers."""
@@ -110,6 +111,7 @@ class Bookkeeper:
         """When the last pass began that read every ledger to its end, by *now*."""
         self.trouble = ""
         self.lock = -1
+        self.reading = asyncio.Lock()
 
     def has_books(self) -> bool:
         """Whether money was spent here before."""
@@ -245,8 +247,18 @@ class Bookkeeper:
         overrun = self.authority.over if self.authority is not None else 0
         return Standing(opened, self.trouble, max(0.0, self.now() - self.whole_at), damaged, overrun)
 
-    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> Usage:
-        """As ``books_store.BookStore.usage``; nothing while the books are closed."""
+    async def usage(
+        self, begin: str, end: str, by: Sequence[str], bucket: str, price_of: PriceOf | None = None
+    ) -> Usage:
+        """As ``books_store.BookStore.usage``; nothing while the books are closed. What only the ledgers tell
+        (``usage_reading``) is read from them, one report at a time. Raises ``OSError``."""
+        if price_of is not None or not set(FINER).isdisjoint(by):
+            async with self.reading:
+                begun = self.wall()
+                rows = await asyncio.to_thread(
+                    read_usage, self.data / "ledger", begin, end, by, bucket, price_of
+                )  # fmt: skip
+                return Usage(rows, begun)
         if self.store is None:
             return Usage([], self.wall() if not self.started else self.as_of)
         return Usage(await asyncio.to_thread(self.store.usage, begin, end, by, bucket), self.as_of)

@@ -41,6 +41,7 @@ from tidegate.control.signing_keys import pairs_of
 from tidegate.control.status import StatusBook
 from tidegate.control.supervisor import BAD_CONFIG, say, say_plain
 from tidegate.control.upstream_keeper import UpstreamKeeper
+from tidegate.control.usage_reading import prices_of
 from tidegate.control.watch import Watch, files_of
 from tidegate.engine.segment import Segment
 from tidegate.rules.access_tokens import Asking
@@ -603,10 +604,13 @@ class Control:
         await self._collect(explain=True)
         return self.book.document(self._beats(), time.monotonic())
 
-    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> BookedUsage:
+    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str, reprice: bool = False) -> BookedUsage:
         """What model calls came to (C11.1)."""
         assert self.money is not None
-        return await self.money.usage(begin, end, by, bucket)
+        plan = self.generations.plan
+        models = plan.models if plan is not None else None
+        price_of = (prices_of(models) if models is not None else lambda record: None) if reprice else None
+        return await self.money.usage(begin, end, by, bucket, price_of)
 
     async def signing_keys(self, consumer: str) -> list[dict[str, Any]] | None:
         """The pairs that sign for a consumer's keys (LLM 2)."""

@@ -31,7 +31,7 @@ LONG_PAST: Final = 400 * 86_400.0
 TIDY: Final = 60.0
 """Seconds between two looks for segments that are kept long enough."""
 
-_NAME: Final = re.compile(r"\d{8}T\d{6}Z-([0-9a-z]+)-w\d+-(\d{6,})\.log").fullmatch
+NAME: Final = re.compile(r"\d{8}T\d{6}Z-([0-9a-z]+)-w\d+-(\d{6,})\.log").fullmatch
 
 
 class Shipping:
@@ -112,7 +112,7 @@ class Shipping:
         """Boot → its segments, in the order in which they were written."""
         found: dict[str, list[tuple[int, str]]] = {}
         for name in os.listdir(self.folder):
-            match = _NAME(name)
+            match = NAME(name)
             if match is not None:
                 found.setdefault(match[1], []).append((int(match[2]), name))
         return {boot: [name for _, name in sorted(numbered)] for boot, numbered in sorted(found.items())}
@@ -193,7 +193,7 @@ class Shipping:
             if not self._close(record.id, record.levels, cost):
                 for level, period in record.levels:
                     self._charge(boot, level, period, cost, behind)
-            self._count(record, cost)
+            self._count(record)
         elif isinstance(line, OpenLine):
             if line.id not in self.settled and line.id not in self.open:
                 call = OpenCall(line.id, boot, line.ts, line.deadline, line.amount, line.model, line.levels)
@@ -284,27 +284,8 @@ class Shipping:
 
     # -- usage --------------------------------------------------------------------------------------------------------
 
-    def _count(self, record: LedgerRecord, cost: int) -> None:
-        usage = record.usage
-        key = (
-            record.tenant, record.team, record.consumer, record.key_id, record.asked or record.model, record.model,
-            record.provider, record.route, record.surface,
-        )  # fmt: skip
-        self._add_usage(
-            record.ts,
-            key,
-            [
-                1,
-                1 if record.status >= 400 else 0,
-                max(0, usage.input) if usage is not None else 0,
-                max(0, usage.output) if usage is not None else 0,
-                max(0, usage.cache_read) if usage is not None else 0,
-                cost,
-                record.saved,
-                record.waste,
-                1 if "estimated" in record.flags else 0,
-            ],
-        )
+    def _count(self, record: LedgerRecord) -> None:
+        self._add_usage(record.ts, dimensions_of(record), figures_of(record))
 
     def _add_usage(self, ts: float, key: tuple[str, ...], figures: list[int]) -> None:
         known = self.changes.usage.setdefault((hour_of(ts), *key), [0] * len(figures))
@@ -349,9 +330,33 @@ class Shipping:
             self.changes.removed.append(name)
 
 
+def dimensions_of(record: LedgerRecord) -> tuple[str, ...]:
+    """Where *record* is counted, as ``books_store.DIMENSIONS``."""
+    return (
+        record.tenant, record.team, record.consumer, record.key_id, record.asked or record.model, record.model,
+        record.provider, record.route, record.surface,
+    )  # fmt: skip
+
+
+def figures_of(record: LedgerRecord) -> list[int]:
+    """What *record* adds, as ``books_store.FIGURES``."""
+    usage = record.usage
+    return [
+        1,
+        1 if record.status >= 400 else 0,
+        max(0, usage.input) if usage is not None else 0,
+        max(0, usage.output) if usage is not None else 0,
+        max(0, usage.cache_read) if usage is not None else 0,
+        max(0, record.cost),
+        record.saved,
+        record.waste,
+        1 if "estimated" in record.flags else 0,
+    ]
+
+
 def number_of(segment: str) -> int:
     """The how-manieth of its boot *segment* is; 0 for none."""
-    match = _NAME(segment)
+    match = NAME(segment)
     return int(match[2]) if match is not None else 0
 
 

@@ -57,8 +57,8 @@ class FakeDesk:
         self.calls.append(f"reload by {by}")
         return self.outcome
 
-    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> Usage:
-        self.calls.append(f"usage {begin} {end} {','.join(by)} {bucket}")
+    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str, reprice: bool = False) -> Usage:
+        self.calls.append(f"usage {begin} {end} {','.join(by)} {bucket}" + " reprice" * reprice)
         return self.used
 
     async def signing_keys(self, consumer: str) -> list[dict[str, Any]] | None:

@@ -40,10 +40,22 @@ def test_buckets_and_other_names_are_keys_of_the_items(call: Any, door: Any, des
     assert [item[name] for name in ("at", "consumer", "model")] == ["2026-11-21", "c", "fast"]
 
 
+def test_what_only_ledgers_tell_can_be_asked_for_and_so_can_the_prices_of_today(
+    call: Any, door: Any, desk: Any, bearer: Any
+) -> None:
+    desk.used = Usage([{**ROW, "user": "u1", "tag": "a,b", "repriced": 25_000_000, "unpriced": 2}], 5.0)
+    answer = call(door, "GET", "/api/v1/usage?by=user,tag&from=2026-11-21&to=2026-11-21&reprice=1", bearer)
+    assert desk.calls == ["usage 2026-11-21T00 2026-11-22T00 user,tag  reprice"]
+    for told in (answer.json()["total"], answer.json()["items"][0]):
+        assert (told["cost_usd"], told["repriced_usd"], told["unpriced"]) == ("0.0125", "0.025", 2)
+    assert answer.json()["items"][0]["tag"] == "a,b"
+
+
 @pytest.mark.parametrize(
     "query",
-    ["from=yesterday", "to=2026-13-01", "from=2026-11-02&to=2026-10-01", "by=user", "by=model,model", "bucket=week",
-     "from=" + "1" * 100, "from=0001-01-01T00:00%2B14:00", "to=9999-12-31", "by=hour%22"],
+    ["from=yesterday", "to=2026-13-01", "from=2026-11-02&to=2026-10-01", "by=nobody", "reprice=often",
+     "by=model,model", "bucket=week", "from=" + "1" * 100, "from=0001-01-01T00:00%2B14:00",
+     "to=9999-12-31", "by=hour%22"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(call: Any, door: Any, desk: Any, bearer: Any, query: str) -> None:
     answer = call(door, "GET", f"/api/v1/usage?{query}", bearer)

@@ -53,8 +53,9 @@ class Desk(Protocol):
     async def reload(self, by: str) -> Outcome:
         """Read, validate, build and apply the config; *by* says who asked."""
 
-    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str) -> Usage:
-        """What model calls came to (C11.1), as ``books_store.BookStore.usage`` tells it."""
+    async def usage(self, begin: str, end: str, by: Sequence[str], bucket: str, reprice: bool = False) -> Usage:
+        """What model calls came to (C11.1), as ``books_store.BookStore.usage`` tells it; by user, prompt or tag, and
+        with *reprice* at the prices of today, as ``usage_reading`` does."""
 
     async def signing_keys(self, consumer: str) -> list[dict[str, Any]] | None:
         """``key``, ``access_key_id`` and ``secret_access_key`` of each key of *consumer*; None for nobody."""

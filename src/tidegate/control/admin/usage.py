@@ -15,10 +15,12 @@ from tidegate.control.admin.desk import Desk
 from tidegate.control.admin.problem import problem
 from tidegate.control.bookkeeper import Usage
 from tidegate.control.books_store import DIMENSIONS
+from tidegate.control.usage_reading import FINER
 from tidegate.rules.pricing import dollars
 
 COUNTS: Final = ("requests", "errors", "input_tokens", "output_tokens", "cached_tokens", "estimated")
 MONEY: Final = {"cost": "cost_usd", "saved": "saved_usd", "waste": "waste_usd"}
+NAMES: Final = (*DIMENSIONS, *FINER)
 LONGEST: Final = 64
 """Characters of a time or a list of names."""
 
@@ -33,18 +35,20 @@ def router(desk: Desk) -> APIRouter:
         end: Annotated[str, Query(alias="to", max_length=LONGEST)] = "",
         by: Annotated[str, Query(max_length=2 * LONGEST)] = "model",
         bucket: Literal["", "hour", "day", "month"] = "",
+        reprice: bool = False,
     ) -> Response:
         """Whole hours in UTC from ``from`` to before ``to``, dates or times (ISO 8601); by default today. ``by``: names
-        out of tenant, team, consumer, key, model, served, provider, route and surface, with commas. Costs are decimal
-        text."""
+        out of tenant, team, consumer, key, model, served, provider, route and surface, with commas; user, prompt and
+        tag are read from the ledgers, which takes some seconds a gigabyte. So does ``reprice``: every row then tells
+        what its calls would cost by the config of now. Costs are decimal text."""
         names = [name for name in by.split(",") if name]
         try:
             first, last = span(begin, end, time.time())
         except ValueError as error:
             return problem("invalid_field", str(error))
-        if len(set(names)) < len(names) or any(name not in DIMENSIONS for name in names):
-            return problem("invalid_field", f"by: names out of {', '.join(DIMENSIONS)}, each once")
-        found = await desk.usage(f"{first:%Y-%m-%dT%H}", f"{last:%Y-%m-%dT%H}", names, bucket)
+        if len(set(names)) < len(names) or any(name not in NAMES for name in names):
+            return problem("invalid_field", f"by: names out of {', '.join(NAMES)}, each once")
+        found = await desk.usage(f"{first:%Y-%m-%dT%H}", f"{last:%Y-%m-%dT%H}", names, bucket, reprice)
         return Response(msgspec.json.encode(document(found, first, last, names, bucket)), media_type="application/json")
 
     return routes
@@ -81,6 +85,8 @@ def moment(text: str, name: str) -> datetime:
 def document(found: Usage, first: datetime, last: datetime, by: Sequence[str], bucket: str) -> dict[str, Any]:
     """The answer (C11.1)."""
     total = dict.fromkeys((*COUNTS, *MONEY), 0)
+    if found.rows and "repriced" in found.rows[0]:
+        total |= {"repriced": 0, "unpriced": 0}
     for row in found.rows:
         for name in total:
             total[name] += row[name]
@@ -97,4 +103,7 @@ def document(found: Usage, first: datetime, last: datetime, by: Sequence[str], b
 
 def figures(row: dict[str, Any]) -> dict[str, Any]:
     """Counts as numbers, money as decimal text in USD."""
-    return {**{name: row[name] for name in COUNTS}, **{told: dollars(row[name]) for name, told in MONEY.items()}}
+    known = {**{name: row[name] for name in COUNTS}, **{told: dollars(row[name]) for name, told in MONEY.items()}}
+    if "repriced" in row:
+        known |= {"repriced_usd": dollars(row["repriced"]), "unpriced": row["unpriced"]}
+    return known

@@ -19,6 +19,7 @@ from tidegate.ports.models import CallerPlan, CredentialPlan, LlmPlan, ModelPlan
 from tidegate.ports.plan import RoutePlan
 from tidegate.rules.body_counts import check_counts
 from tidegate.rules.capability import Needs, needs_of
+from tidegate.rules.conversation_name import conversation_name
 from tidegate.rules.plain_talk import plain_needs
 from tidegate.rules.session_model import session_model
 from tidegate.rules.surfaces import Surface, framing_of
@@ -108,6 +109,16 @@ class ModelCall:
         """The conversation is not the client's own."""
         self._request: ChatRequest | None = None
         self._needs: Needs | None = None
+        self._conversation: str | None = None
+
+    @property
+    def conversation(self) -> str:
+        """What the conversation is known by; found when first wanted, because few strategies ask."""
+        name = self._conversation
+        if name is None:
+            given = self.x.head.index.get("context-id", "")
+            name = self._conversation = conversation_name(self.members, given, self.caller.consumer)
+        return name
 
     @property
     def request(self) -> ChatRequest:

@@ -14,7 +14,6 @@ from tidegate.ports.models import CatalogueRow, DoorPlan, ModelPlan, ModelTarget
 from tidegate.ports.strategy import Ask, Standing
 from tidegate.rules.capability import lacking
 from tidegate.rules.clamping import clamp
-from tidegate.rules.conversation_name import conversation_name
 from tidegate.rules.emulated_output import wants_schema
 from tidegate.rules.model_access import allowed, longest, matches, within
 from tidegate.rules.owner_ids import owners_in, tag_of, untagged
@@ -374,9 +373,7 @@ def ask_of(call: ModelCall) -> Ask:
         read, written = needs.input_tokens, needs.output
     else:
         read, written = len(call.body) // 4, 0
-    conversation = ""
-    if plan is not None and plan.by_conversation:
-        conversation = conversation_name(call.members, x.head.index.get("context-id", ""), call.caller.consumer)
+    conversation = call.conversation if plan is not None and plan.by_conversation else ""
     return Ask(
         call.runtime.clock(), call.name, call.wish("task"), call.stream, read, written, call.caller.tenant,
         call.caller.consumer, keys["user"], conversation, keys,

@@ -88,5 +88,6 @@ def test_a_clients_own_json_is_not_counted_whatever_its_names() -> None:
         "tools": [{"name": "f", "input_schema": {"documents": rows * 1000, "content": rows * 1000}}],
         "metadata": {"tools": rows * 1000},
         "prompt": [7] * 100_000,
+        "input": [7] * 100_000,
         "allowed_token_ids": [7] * 100_000,
     })  # fmt: skip

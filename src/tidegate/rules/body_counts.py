@@ -55,6 +55,8 @@ def check_counts(members: dict[str, Any]) -> None:
             if not isinstance(value, list):
                 continue
             size = len(value)
+            if size and isinstance(value[0], int):
+                continue  # token ids stay bytes
             if name in _TURNS:
                 if size > MESSAGES:
                     raise _too_many("messages", MESSAGES)
@@ -63,8 +65,6 @@ def check_counts(members: dict[str, Any]) -> None:
                 if tools > TOOLS:
                     raise _too_many("tools", TOOLS)
             elif name in _WORDS:
-                if name == "prompt" and isinstance(value[0] if value else "", int):
-                    continue  # token ids stay bytes
                 words += size
                 if words > WORDS:
                     raise _too_many("words", WORDS)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tidegate.assembly.ranks import estimate
-from tidegate.control.token_child import LONGEST, TokenChild, serve, taken
+from tidegate.control.token_child import LONGEST, REST, TokenChild, serve, taken
 
 PROGRAM = """
 import sys
@@ -31,8 +31,13 @@ def errors() -> list[BaseException]:
 
 
 @pytest.fixture
-def child(errors: list[BaseException]) -> Iterator[TokenChild]:
-    found = TokenChild(errors.append, (sys.executable, "-c", PROGRAM % 60))
+def clock() -> list[float]:
+    return [1000.0]
+
+
+@pytest.fixture
+def child(errors: list[BaseException], clock: list[float]) -> Iterator[TokenChild]:
+    found = TokenChild(errors.append, (sys.executable, "-c", PROGRAM % 60), lambda: clock[0])
     yield found
     found.close()
     assert found._child is None
@@ -61,10 +66,22 @@ def test_a_child_that_has_died_is_followed_by_another(child: TokenChild, errors:
     assert errors == []
 
 
-def test_a_text_that_kills_it_is_estimated_and_told_once(child: TokenChild, errors: list[BaseException]) -> None:
-    assert child.count("die") == child.count("die") == estimate("die")
+def test_a_text_that_kills_it_is_estimated_and_told_once_and_others_for_a_while(
+    child: TokenChild, errors: list[BaseException], clock: list[float]
+) -> None:
+    assert child.count("die") == estimate("die") == 1
+    assert child.count("a b c d e f") == estimate("a b c d e f") == 4
+    clock[0] += REST
+    assert child.count("a b c d e f") == 6
+    assert child.count("die") == 1
     assert [type(error) for error in errors] == [EOFError]
-    assert child.count("a b") == 2
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_one_that_hangs_is_ended_whether_it_reads_or_not(size: int, errors: list[BaseException]) -> None:
+    child = TokenChild(errors.append, (sys.executable, "-c", "import signal; signal.pause()"), patience=0.05)
+    assert child.count("x" * size) == estimate("x" * size)
+    assert [type(error) for error in errors] == [TimeoutError] and child._child is None
 
 
 def test_where_no_process_can_be_started_counts_are_estimates(errors: list[BaseException]) -> None:

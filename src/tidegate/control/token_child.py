@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from threading import Lock
 from typing import IO, Final
@@ -24,6 +25,10 @@ IDLE: Final = 300.0
 """Seconds without a count after which the child leaves."""
 NICE: Final = 5
 """Traffic goes before counts."""
+PATIENCE: Final = 10.0
+"""Seconds a child may be silent: building a tokenizer on a busy machine takes two. Then it is ended."""
+REST: Final = 30.0
+"""Seconds without a child after one that could not be had."""
 LONGEST: Final = 16 << 20
 """Bytes of a text that the child takes; more is a defect of ours."""
 
@@ -33,10 +38,20 @@ _TOKENS: Final = struct.Struct(">Q")
 
 class TokenChild:
     """``ports/tokens.Tokens``. Calls wait for each other, so one thread is enough. *report* hears once that counts
-    cannot be had; estimates stay then. Mutable state: the child, if there is one."""
+    cannot be had, and estimates take their place for a while. Mutable state: the child, if there is one; ``_away``,
+    until when none is tried."""
 
-    def __init__(self, report: Callable[[BaseException], None], command: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        report: Callable[[BaseException], None],
+        command: tuple[str, ...] = (),
+        now: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE,
+    ) -> None:
         self._report = report
+        self._now = now
+        self._patience = patience
+        self._away = 0.0
         self._command = command or (sys.executable, "-P", "-m", "tidegate.control.token_child")
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = Lock()
@@ -45,12 +60,17 @@ class TokenChild:
     def count(self, text: str, tokenizer: str = "") -> int:
         frame = tokenizer.encode() + b"\n" + text.encode("utf-8", "surrogatepass")
         with self._lock:
+            if self._now() < self._away:
+                return estimate(text)
             for _ in range(2):  # one that has left is found when it is asked
                 try:
                     return self._ask(frame)
                 except (OSError, EOFError) as error:
                     trouble = error
                     self._end()
+                    if isinstance(error, TimeoutError):
+                        break
+            self._away = self._now() + REST
             if not self._reported:
                 self._reported = True
                 self._report(trouble)
@@ -62,12 +82,23 @@ class TokenChild:
             child = self._child = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
             )
+            assert child.stdin is not None
+            os.set_blocking(child.stdin.fileno(), False)
         assert child.stdin is not None and child.stdout is not None
         waiting = memoryview(_SIZE.pack(len(frame)) + frame)
         while waiting:
+            self._until(child.stdin, select.POLLOUT)
             waiting = waiting[child.stdin.write(waiting) or 0 :]
+        self._until(child.stdout, select.POLLIN)
         tokens: int = _TOKENS.unpack(taken(child.stdout, _TOKENS.size))[0]
         return tokens
+
+    def _until(self, pipe: IO[bytes], event: int) -> None:
+        """Wait until *pipe* is ready. Raises ``TimeoutError``."""
+        poll = select.poll()
+        poll.register(pipe, event)
+        if not poll.poll(self._patience * 1000):
+            raise TimeoutError("the counting process does not answer")
 
     def _end(self) -> None:
         child, self._child = self._child, None

@@ -118,18 +118,17 @@ def learn(call: ModelCall, candidate: Candidate, counts: Counts | None, record: 
     if candidate.catalogue.tokenizer or usage is None or record.flags or call.surface.kind not in CHAT_KINDS:
         return
     states = call.runtime.models
-    if counts is not None:
-        tokens = counts.tokens.get("", 0)
-        if counts.whole and teaches(call):
-            states.factor(candidate.key).learn(tokens, usage.input)
-        return
-    if candidate.figures.calls % EACH or len(call.body) > SAMPLED:
+    if counts is None and (candidate.figures.calls % EACH or len(call.body) > SAMPLED):
         return
     try:
         if not teaches(call):
             return
-        fixed, texts = countable(call)
+        fixed, texts = countable(call) if counts is None else (0, [])
     except Fault:
+        return
+    if counts is not None:
+        if counts.whole:
+            states.factor(candidate.key).learn(counts.tokens.get("", 0), usage.input)
         return
     factor = states.factor(candidate.key)
     billed = usage.input

@@ -377,6 +377,49 @@ def models_test(provider: str, /, *, model: str = "", config: Config = None) -> 
     return trial(checked, provider, model, print)
 
 
+prices = App(name="prices", help="The prices of a config's models.", sort_key=8)
+app.command(prices)
+
+
+@prices.command(name="diff")
+def prices_diff(table: Path, /, *, config: Config = None) -> int:
+    """Compare the prices that a config books at with a second table. Nothing is fetched, nothing is changed.
+
+    The table is the JSON file in which LiteLLM publishes prices, or one like it: model -> `input_cost_per_token`,
+    `output_cost_per_token`, ... in US dollars. Where the second table is right, say so with `price:` in the config.
+
+    For example:
+
+    - `tidegate prices diff model_prices_and_context_window.json`
+    - `tidegate prices diff table.json -c llm.yaml`
+
+    Exit codes: 0 none differs, 1 some do, 2 not a table, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    table
+        The second table.
+    config
+        The config to read.
+    """
+    from tidegate.assembly.price_diff import compare, read_table, report
+
+    try:
+        second = read_table(table)
+    except OSError as error:
+        print(f"tidegate: {table} cannot be read: {error.strerror}", file=sys.stderr)
+        return USAGE
+    except ValueError as error:
+        print(f"tidegate: {table}: {error}", file=sys.stderr)
+        return USAGE
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    compared = compare(checked, second)
+    print(report(compared))
+    return REFUSED if compared.differences else 0
+
+
 keys = App(name="keys", help="The keys of a config's consumers.", sort_key=8)
 app.command(keys)
 

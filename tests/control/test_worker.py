@@ -16,6 +16,7 @@ from tidegate.control.generations import Generations
 from tidegate.control.link import LinkConnection, LinkServer
 from tidegate.control.listening import listen
 from tidegate.control.node_secrets import load_peppers, make_secrets
+from tidegate.control.token_child import TokenChild
 from tidegate.control.worker import Birth, Worker, rehearse
 from tidegate.engine.segment import Segment
 
@@ -285,3 +286,15 @@ def test_a_rehearsal_builds_the_newest_generation_or_says_what_is_wrong(
     assert rehearse(house.folder) == 1
     assert "generation 9 cannot be served by this program" in capsys.readouterr().err
     assert rehearse(DataFolder(tmp_path / "nothing")) == 1
+
+
+def test_tokens_are_counted_below_it_and_told_on_its_loop(tmp_path: Path) -> None:
+    async def scene(house: House, worker: Worker) -> None:
+        tokens = worker.tools.tokens
+        assert isinstance(tokens, TokenChild)
+        told: asyncio.Future[int] = worker.loop.create_future()
+        assert worker.tools.aside(lambda: tokens.count("hello world"), told.set_result, "counting", 1)
+        assert await asyncio.wait_for(told, 30) == 2
+        tokens.close()
+
+    assert play(tmp_path, scene, drain) == 0

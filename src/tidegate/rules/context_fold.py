@@ -36,9 +36,18 @@ from tidegate.exchange.context import (
     Version,
     View,
 )
-from tidegate.exchange.context_log import Loaded, Payload, StoredEntry
+from tidegate.exchange.context_log import Payload, StoredEntry
 from tidegate.rules.json_patch import CannotApply, apply_patch, merge, read_patch
-from tidegate.wire.context_entry import BrokenEntry, Unseal, read_entry, redacted, version_digest
+from tidegate.wire.context_entry import (
+    CHECKSUM,
+    BrokenEntry,
+    Unseal,
+    inflated,
+    read_entry,
+    redacted,
+    squeezed,
+    version_digest,
+)
 from tidegate.wire.json_text import dumps, loads
 
 _RANK: Final[dict[str, int]] = {name: rank for rank, name in enumerate(PRIVACY)}
@@ -46,7 +55,6 @@ _VIEWS: Final = 8
 """Views a history keeps: the heads of a few branches and what was asked for last."""
 _STRUCK: Final = frozenset(("redact", "expire"))
 _SNAPSHOT: Final = 1
-_CHECKSUM: Final = 8
 
 _replace: Final = msgspec.structs.replace
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -299,14 +307,6 @@ class History:
         if entry.note is not None and entry.note.what in _STRUCK and entry.note.items:
             self._strike(frozenset(entry.note.items))
 
-    def extend(self, loaded: Loaded, unseal: Unseal) -> None:
-        """All entries of *loaded* that are new here. ``BrokenEntry`` and Fault ``entry_version_unsupported`` as of
-        ``read_entry``; entries before the broken one are kept."""
-        payloads = {(payload.item, payload.rev): payload for payload in loaded.payloads}
-        for stored in loaded.entries:
-            if stored.seq > self.seq:
-                self.add(read_entry(stored, payloads, unseal), stored)
-
     def _know(self, change: Change) -> None:
         if isinstance(change, Added):
             for item in change.items:
@@ -540,22 +540,24 @@ def _struck(change: Change, names: frozenset[str]) -> Change:
 
 def write_snapshot(history: History, upto: int) -> bytes:
     """All entries up to *upto* in one body, without contents. Disposable (I5): it says nothing the log does not."""
-    body = _encode((_SNAPSHOT, history.context, history.stored(upto)))
+    body = squeezed(_encode((_SNAPSHOT, history.context, history.stored(upto))))
     return body + xxhash.xxh3_64_digest(body)
 
 
-def read_snapshot(body: bytes, salt: bytes, payloads: Mapping[tuple[str, int], Payload], unseal: Unseal) -> History:
-    """The history that *body* stands for. ``BrokenEntry`` for a body that is not whole or of another format: then the
-    log itself is read."""
-    if xxhash.xxh3_64_digest(body[:-_CHECKSUM]) != body[-_CHECKSUM:]:
+def read_snapshot(
+    body: bytes, salt: bytes, payloads: Mapping[int, Mapping[tuple[str, int], Payload]], unseal: Unseal
+) -> History:
+    """The history that *body* stands for, with the contents of each ``seq`` out of *payloads*. ``BrokenEntry`` for a
+    body that is not whole or of another format: then the log itself is read."""
+    if xxhash.xxh3_64_digest(body[:-CHECKSUM]) != body[-CHECKSUM:]:
         raise BrokenEntry("the checksum of a snapshot does not match")
     try:
-        v, context, entries = _snapshot(body[:-_CHECKSUM])
+        v, context, entries = _snapshot(inflated(body[:-CHECKSUM]))
     except msgspec.MsgspecError as error:
         raise BrokenEntry("a snapshot cannot be read") from error
     if v != _SNAPSHOT:
         raise BrokenEntry("a snapshot is of another format")
     history = History(context, salt)
     for stored in entries:
-        history.add(read_entry(stored, payloads, unseal), stored)
+        history.add(read_entry(stored, payloads.get(stored.seq, {}), unseal), stored)
     return history

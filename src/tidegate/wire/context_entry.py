@@ -185,7 +185,7 @@ def _write_item(item: Item, seal: Seal, payloads: list[Payload]) -> tuple[Item, 
 
 
 def _lay(name: str, rev: int, privacy: Privacy, value: bytes, seal: Seal, payloads: list[Payload]) -> bytes:
-    payload = seal(name, rev, privacy, _squeezed(value))
+    payload = seal(name, rev, privacy, squeezed(value))
     payloads.append(payload)
     return content_digest(payload.nonce, payload.body)
 
@@ -216,13 +216,13 @@ def pack(item: Item) -> bytes:
         members["source"] = item.provenance.source
     if item.extra:
         members["extra"] = item.extra
-    return _squeezed(_content(members))
+    return squeezed(_content(members))
 
 
 def unpack(item: Item, packed: bytes) -> Item:
     """*item* of an entry with the content that :func:`pack` made. ``BrokenEntry`` for anything else."""
     try:
-        members = _read_any(_inflated(packed))
+        members = _read_any(inflated(packed))
         source = members.get("source", "")
         made = item.provenance
         return _replace(
@@ -242,15 +242,17 @@ def _geo(place: Any) -> Geo | None:
     return Geo(point=(place[0], place[1])) if len(place) == 2 else Geo(bbox=(place[0], place[1], place[2], place[3]))
 
 
-def _squeezed(clear: bytes) -> bytes:
+def squeezed(clear: bytes) -> bytes:
+    """*clear*, compressed where that is worth its while."""
     if len(clear) < _COMPRESSED_FROM:
         return clear
     small: bytes = _compressor().compress(clear, _compressor().FLUSH_FRAME)
     return small if len(small) < len(clear) else clear
 
 
-def _inflated(packed: bytes) -> bytes:
-    """Bounded, for a store is no more trusted than a client; ``BrokenEntry`` for what is no whole frame."""
+def inflated(packed: bytes) -> bytes:
+    """What :func:`squeezed` was given. Bounded, for a store is no more trusted than a client; ``BrokenEntry`` for what
+    is no whole frame."""
     if packed[:4] != _MAGIC:
         return packed
     zstd = _zstd()
@@ -346,10 +348,10 @@ def _read_change(change: Change, payloads: Mapping[tuple[str, int], Payload], un
         return Summed(change.ids, _read_item(change.summary, payloads, unseal))
     if isinstance(change, StateChanged):
         value = _opened(STATE, change.rev, change.digest, payloads, unseal)
-        return StateChanged(change.how, change.rev, b"" if value is None else _inflated(value), change.digest)
+        return StateChanged(change.how, change.rev, b"" if value is None else inflated(value), change.digest)
     if isinstance(change, SettingsChanged):
         value = _opened(SETTINGS, change.rev, change.digest, payloads, unseal)
-        return SettingsChanged(change.rev, b"" if value is None else _inflated(value), change.digest)
+        return SettingsChanged(change.rev, b"" if value is None else inflated(value), change.digest)
     return change
 
 

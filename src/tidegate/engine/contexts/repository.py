@@ -396,8 +396,7 @@ class Repository:
         unseal = self.unseal(meta)
         try:
             if loaded.snapshot is not None:
-                every = {(payload.item, payload.rev): payload for payload in loaded.payloads}
-                history = read_snapshot(loaded.snapshot.body, meta.salt, every, unseal)
+                history = read_snapshot(loaded.snapshot.body, meta.salt, payloads, unseal)
                 made = Held(meta, history, store)
                 made.size += len(loaded.snapshot.body) * OVERHEAD
             elif held is None:

@@ -51,6 +51,8 @@ class Runtime:
         """Requests that no route took."""
         self.date = HttpDate()
         self.models = ModelStates()
+        self.contexts: Any = None
+        """The ``contexts.repository.Repository`` of the Plan in force, where a route keeps conversations."""
         tools.access_tokens.renewed = self.models.cooldowns.succeeded
         self.fetcher: Any = None
         """What fetches clients' links (``engine/upstream/fetching``), once somebody wants it."""

@@ -289,7 +289,7 @@ def _level(stated: str, levels: tuple[Level, ...], addressed: bool, delta: bool,
         inferred = "id"
     else:
         inferred = "implicit"
-    level = inferred
+    level: Level = inferred
     if stated:
         level = cast(Level, stated)
         if level == "implicit":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from tidegate.engine.contexts.reserving import reserve
+from tidegate.engine.contexts.turn import Turn, meet
 from tidegate.engine.models.accounting import Account, note_refusal
 from tidegate.engine.models.answering import PLAIN_WORDS, loss_text, money_fields, send_whole, target_fields
 from tidegate.engine.models.asking import ModelCall, read_body
@@ -132,7 +136,35 @@ async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
         await serve_form(call, await read_form(call, body))
         return
     await read_body(call, body)
+    if call.route.contexts is not None:
+        await meet(call)
+        if call.turn is not None:
+            await serve_turn(call, call.turn)
+            return
     resolve(call)
+    await serve_resolved(call)
+
+
+async def serve_turn(call: ModelCall, turn: Turn) -> None:
+    """One call on a kept conversation: nobody hears of it before its input is durable, and however it ends, so does
+    its turn (CRP 5.1)."""
+    fault: Fault | None = None
+    try:
+        resolve(call)
+        await reserve(turn)
+        if turn.replay is not None:
+            tell_answer(call, turn.replay, 0)
+        else:
+            await serve_resolved(call)
+    except Fault as raised:
+        fault = raised
+        raise
+    finally:
+        turn.leave(fault)
+
+
+async def serve_resolved(call: ModelCall) -> None:
+    """One call whose model is known."""
     account = Account(call)
     if call.plan is not None and call.plan.pipeline is not None and call.surface.kind == "chat":
         account.refuse_if_exhausted()
@@ -235,6 +267,8 @@ async def tell_stream(call: ModelCall, account: Account, stream: Stream, outlet:
     fault = stream.fault
     if fault is None:
         try:
+            if call.turn is not None:
+                await call.turn.commit_stream()
             work = account.settle()
             if work is not None:
                 await work
@@ -260,36 +294,50 @@ async def tell_whole(call: ModelCall, account: Account, whole: Whole, outlet: Ou
     """An answer in one piece: booked, then told."""
     account.take(whole)
     call.losses = whole.reached.losses + whole.losses
+    turn = call.turn
+    if turn is not None:
+        await turn.commit(whole.answer, whole.reached.candidate, whole.usage)
     work = account.settle()
     if work is not None:
         await work
     note_answer(call, account, whole.reached.at)
     if outlet is not None:
         outlet.begin(whole.reached)
-        outlet.say(whole.body + whole.ending)
+        events = whole.body + whole.ending
+        outlet.say(events if turn is None else turn.told_events(events))
         outlet.end()
         return
     fields = [("content-type", whole.content_type), *target_fields(call, whole.reached)]
     fields += money_fields(call, account.cost + account.children, whole.usage)
-    send_whole(call, whole.reached.head.status, fields, whole.body)
+    send_whole(call, whole.reached.head.status, fields, whole.body if turn is None else turn.told_whole(whole.body))
 
 
 async def tell_composed(call: ModelCall, account: Account, answer: ChatAnswer) -> None:
     """An answer that several models made; each part is booked already, the whole has a record of its own."""
     await account.open([])
+    if call.turn is not None:
+        answer = replace(answer, id=call.turn.answer_id)
+        await call.turn.commit(answer, None, answer.usage)
     work = account.settle()
     if work is not None:
         await work
+    tell_answer(call, answer, account.children)
+
+
+def tell_answer(call: ModelCall, answer: ChatAnswer, cost: int) -> None:
+    """A whole answer that is at hand, in the words and the framing that the client asked for."""
+    turn = call.turn
     if call.stream:
         outlet = Outlet(call)
         body, ending = as_events(call, answer)
+        events = body + ending
         outlet.begin(None)
-        outlet.say(body + ending)
+        outlet.say(events if turn is None else turn.told_events(events))
         outlet.end()
         return
     written = call.dialect.write_answer(answer, call.request, int(call.runtime.wall()))
-    fields = [("content-type", "application/json"), *money_fields(call, account.children, answer.usage)]
-    send_whole(call, 200, fields, written.body)
+    fields = [("content-type", "application/json"), *money_fields(call, cost, answer.usage)]
+    send_whole(call, 200, fields, written.body if turn is None else turn.told_whole(written.body))
 
 
 def told_late(call: ModelCall, outlet: Outlet, fault: Fault) -> None:
@@ -302,6 +350,8 @@ def told_late(call: ModelCall, outlet: Outlet, fault: Fault) -> None:
 
 def note_cut(call: ModelCall, fault: Fault) -> None:
     """What the access record keeps of a fault that came too late for a status."""
+    if call.turn is not None:
+        call.turn.fault = fault
     x = call.x
     x.end = "cut"
     x.code, x.reason, x.flag = fault.code, fault.reason, fault.flag

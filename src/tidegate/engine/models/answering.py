@@ -14,6 +14,7 @@ from tidegate.exchange.fault import UPSTREAM, Fault
 from tidegate.exchange.head import CHUNKED, Answer, Fields, ResponseHead
 from tidegate.ports.dialect import MEDIA_TYPES, EventWriter
 from tidegate.ports.models import ModelsPlan
+from tidegate.rules.context_told import with_details
 from tidegate.rules.pricing import dollars
 from tidegate.rules.surfaces import dialect_of
 from tidegate.wire.http1_encode import REASONS
@@ -28,8 +29,14 @@ LOSS_SIZE: Final = 1024
 AGAIN: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
 """Statuses that another try may help, unless the fault says otherwise (S6.4)."""
 
-HOPELESS: Final = frozenset({"budget_exceeded", "quota_exceeded"})
+HOPELESS: Final = frozenset({
+    "budget_exceeded", "quota_exceeded", "context_conflict", "history_diverged", "merge_conflict",
+})  # fmt: skip
+"""Codes that no repetition helps; SDKs would repeat any 409 by themselves (CRP 3.7)."""
 HOPELESS_REASONS: Final = frozenset({"upstream_auth", "upstream_denied", "upstream_quota", "no_credential"})
+
+TOLD_MEMBERS: Final = frozenset({"context", "errors", "levels", "supported"})
+"""What CRP adds to an error."""
 
 PASSED: Final = frozenset({"content-type", "content-disposition", "content-encoding", "retry-after"})
 """Fields of a provider's answer that go on (LLM 4)."""
@@ -37,9 +44,8 @@ PASSED: Final = frozenset({"content-type", "content-disposition", "content-encod
 
 def new_writer(call: ModelCall) -> EventWriter:
     """A writer of one stream for the client of *call*."""
-    return call.dialect.events_writer(
-        call.bare_request(), call.x.request_id or call.x.trace_id, int(call.runtime.wall()), call.framing
-    )
+    id = call.x.request_id or call.x.trace_id if call.turn is None else call.turn.answer_id
+    return call.dialect.events_writer(call.bare_request(), id, int(call.runtime.wall()), call.framing)
 
 
 def stream_head(call: ModelCall, reached: Reached | None) -> ResponseHead:
@@ -66,6 +72,8 @@ def finished_head(call: ModelCall, status: int, fields: Fields, length: int) -> 
     head = ResponseHead(status, REASONS.get(status, ""), fields, length)
     if x.answer_fields is not None:
         head.fields.extend(x.answer_fields)
+    if call.turn is not None:
+        head.fields.extend(call.turn.fields())
     for hook in call.route.on_response_head:
         hook(x, head)
     if x.request_id:
@@ -155,13 +163,18 @@ def shaped_fault(models: ModelsPlan | None, fault: Fault, x: Exchange, gateway: 
     if wait > 0.0 and not any(name == "retry-after" for name, _ in fields):
         fields.append(("retry-after", str(max(1, math.ceil(wait)))))
     fields.append(("x-should-retry", "true" if helps(fault, written.status) else "false"))
-    return Answer(written.status, fields, written.body, told.close)
+    body = written.body
+    if fault.extra is not None:
+        body = with_details(body, {name: value for name, value in fault.extra.items() if name in TOLD_MEMBERS})
+    return Answer(written.status, fields, body, told.close)
 
 
 def helps(fault: Fault, status: int) -> bool:
     """May the client's own SDK try again (LLM 5.11)?"""
     if fault.code in HOPELESS or fault.reason in HOPELESS_REASONS:
         return False
+    if fault.code == "conversation_locked":
+        return True
     if status == 429:
         return True
     if fault.side == UPSTREAM and fault.code == "model_not_found":

@@ -103,6 +103,8 @@ class ModelCall:
         """Who pays for the try that is under way."""
         self.account: Any = None
         """Its ``accounting.Account``, once it has one."""
+        self.turn: Any = None
+        """Its ``contexts.turn.Turn``, where it is one of a kept conversation."""
         self.sent = False
         """The target that is being tried has heard the request."""
         self.composed = False
@@ -213,7 +215,9 @@ async def read_body(call: ModelCall, body: RequestBody | None) -> None:
     members = call.members
     if not call.surface.model:
         model = session_model(members) if call.surface.kind == "realtime_secrets" else members.get("model")
-        if not isinstance(model, str) or not 0 < len(model) <= MODEL_NAME or not model.isprintable():
+        if model is None and call.route.contexts is not None:
+            model = ""  # a conversation may know
+        elif not isinstance(model, str) or not 0 < len(model) <= MODEL_NAME or not model.isprintable():
             raise Fault("invalid_request", "model must be the name of a model.", side=CLIENT, reason="model")
         call.asked = model
     if call.surface.stream is None:
@@ -225,5 +229,5 @@ async def read_body(call: ModelCall, body: RequestBody | None) -> None:
         call.stream = stream
     if "provider_options" in members:
         call.request  # noqa: B018 - read now: bytes may not pass
-    if "context_id" in members or "delta_updates" in members:
+    if ("context_id" in members or "delta_updates" in members) and call.route.contexts is None:
         raise Fault("unsupported_level", "This route keeps no contexts.", side=CLIENT)

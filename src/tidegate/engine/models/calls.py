@@ -130,7 +130,7 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
         fields.update(call.hints.fields)
     else:
         assert dialect is not None
-        request = call.request
+        request = call.request if call.turn is None else call.turn.prompt(candidate)
         if call.media:
             request = inlined(request, dialect.name, voice.lacks, call.media)
         if emulates(call, candidate):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tidegate.engine.contexts.held import HeldStream
 from tidegate.engine.models.accounting import Account
 from tidegate.engine.models.answering import new_writer
 from tidegate.engine.models.asking import ModelCall
@@ -288,6 +289,8 @@ async def attempt(call: ModelCall, trial: Trial, outlet: Outlet | None) -> Whole
                 if candidate.passes:
                     hide = call.framing == "sse" and not wants_usage(call)
                     stream = PassedStream(call, reached, outlet, framing, dialect, hide)
+                elif call.turn is not None:
+                    stream = HeldStream(call, reached, outlet, framing, dialect)
                 else:
                     stream = TranslatedStream(call, reached, outlet, framing, dialect)
             except Fault:
@@ -345,6 +348,8 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
     whole.served = answer.model
     if call.plan is not None and call.plan.echo == "asked":
         answer = msgspec.structs.replace(answer, model=call.asked)
+    if call.turn is not None:
+        answer = msgspec.structs.replace(answer, id=call.turn.answer_id)
     if isinstance(answer, ChatAnswer) and answer.choices:
         whole.stop = answer.choices[0].stop
         if whole.usage is None or not whole.usage.output:

@@ -1231,14 +1231,14 @@ async def script(place: Place, seed: int, steps: int) -> list[Any]:
         if kind == "begin":
             parent = dice.choice(["", "", *mine[-4:]])
             request = Begin(
-                version=name("cv_"), fork=name("~"), fp=bytes([dice.randrange(12)]), retry=dice.random() < 0.2,
+                version=name("cv_"), fork=name("~"), fp=bytes([dice.randrange(4)]), retry=dice.random() < 0.2,
                 parent=parent, addressed=dice.choice(("ref", "version")) if parent else "ref",
                 branch=dice.choice(("",) * 9 + ("side",)), supersede=dice.random() < 0.2,
                 key=dice.choice(("", "", "", "", "", "k1", "k2")), scope=context, known=dice.choice((-1, 0, 3)),
                 input=Draft(dice.randbytes(9), content()), settled=Draft(dice.randbytes(5), content()),
                 privacy=dice.choice(("public", "internal", "internal", "personal")), lease=3_600_000,
-                create=Create(subject=asker.subject, group="red", access=dice.choice(("tenant",) * 6 + ("subject", "group")),
-                              salt=context.encode()),
+                create=Create(subject=asker.subject, group="red", salt=context.encode(),
+                              access=dice.choice(("tenant",) * 6 + ("subject", "group"))),
             )  # fmt: skip
             begun = await store.begin(asker, context, request)
             seen = [] if begun.loaded is None else [entry.seq for entry in begun.loaded.entries]
@@ -1257,7 +1257,8 @@ async def script(place: Place, seed: int, steps: int) -> list[Any]:
         elif kind == "append":
             version = dice.choice((name("cv_"), ""))
             record_ = Addition(
-                kind="delta" if version else "control", version=version, branch=dice.choice(("main", "main", "main", "side", "b1")),
+                kind="delta" if version else "control", version=version,
+                branch=dice.choice(("main", "main", "main", "side", "b1")),
                 expect=dice.choice((None, None, "", *mine[-2:])), moves=dice.random() < 0.9,
                 head="" if version else dice.choice(["", *mine[-3:]]),
                 parents=tuple(mine[-1:]) if dice.random() < 0.3 else (), digest=digest_of(version) if version else b"",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,16 +69,12 @@ def test_what_has_ended_goes_when_its_tenant_puts_more() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 30), st.integers(0, 5000), st.integers(0, 4000))))
 def test_the_bounds_hold_and_the_sums_are_right(puts: list[tuple[str, int, int, int]]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seal_vault, "SIZE", 20_000)
-        patch.setattr(seal_vault, "ENTRIES", 16)
-        patch.setattr(seal_vault, "ONE", 4_000)
-        vault = SealVault()
-        now = 0.0
-        for tenant, id, size, wait in puts:
-            now += wait
-            vault.put(tenant, f"c{id}", big(size), now)
-            assert vault.size <= 20_000 and vault.entries <= 16
-            kept = [one for shelf in vault.shelves.values() for one in shelf.kept.values()]
-            assert (vault.size, vault.entries) == (sum(one.size for one in kept), len(kept))
-            assert all(shelf.size <= 5_000 and shelf.kept for shelf in vault.shelves.values())
+    vault = SealVault(20_000, 16, 4_000)
+    now = 0.0
+    for tenant, id, size, wait in puts:
+        now += wait
+        vault.put(tenant, f"c{id}", big(size), now)
+        assert vault.size <= 20_000 and vault.entries <= 16
+        kept = [one for shelf in vault.shelves.values() for one in shelf.kept.values()]
+        assert (vault.size, vault.entries) == (sum(one.size for one in kept), len(kept))
+        assert all(shelf.size <= 5_000 and shelf.kept for shelf in vault.shelves.values())

@@ -159,7 +159,7 @@ class ResponseEventWriter:
 
     # -- items ---------------------------------------------------------------------------------------------------------
 
-    def _item(self, kind: str, id: str, told: dict[str, Any]) -> tuple[_Item, bytes]:
+    def _item(self, kind: str, id: str, told: Any) -> tuple[_Item, bytes]:
         item = _Item(kind, len(self._items), id)
         self._items.append(item)
         return item, self._event_item("response.output_item.added", item, told)
@@ -236,9 +236,10 @@ class ResponseEventWriter:
             part = _Part(item, head, 0)
         elif isinstance(head, Opaque) and head.dialect == RESPONSES:
             out = self._end_current()
-            item, added = self._item("opaque", "", raw_of(head.value))  # type: ignore[arg-type]
-            self._finished[item.at] = raw_of(head.value)
-            return out + added + self._event_item("response.output_item.done", item, raw_of(head.value))
+            value = raw_of(head.value)
+            item, added = self._item("opaque", "", value)
+            self._finished[item.at] = value
+            return out + added + self._event_item("response.output_item.done", item, value)
         else:
             self.losses.append(head.kind if isinstance(head, Opaque) else delta.kind)
             return b""

@@ -58,18 +58,26 @@ class _Shelf:
 
 
 class SealVault:
-    """Of one worker. A later turn that reaches another worker misses."""
+    """Of one worker. A later turn that reaches another worker misses.
 
-    __slots__ = ("entries", "shelves", "size")
+    most       bytes of all
+    most_kept  entries of all
+    most_each  bytes of one call's
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("entries", "most", "most_each", "most_kept", "shelves", "size")
+
+    def __init__(self, most: int = SIZE, most_kept: int = ENTRIES, most_each: int = ONE) -> None:
+        self.most = most
+        self.most_kept = most_kept
+        self.most_each = most_each
         self.shelves: dict[str, _Shelf] = {}
         self.entries = 0
         self.size = 0
 
     def put(self, tenant: str, id: str, seals: CallSeals, now: float) -> None:
         """Keep what belongs to the call *id*; too much of it is not kept at all."""
-        if not id or seals.size > ONE:
+        if not id or seals.size > self.most_each:
             return
         for name in {id, *[fit_id(id, size) for size in _ID_SIZES]}:
             self._put(tenant, name, seals, now)
@@ -101,9 +109,10 @@ class SealVault:
         shelf.size += size
         self.size += size
         self.entries += 1
-        while shelf.size > SIZE // SHARE or len(shelf.kept) > ENTRIES // SHARE or self._oldest(shelf).until <= now:
+        most, most_kept = self.most // SHARE, self.most_kept // SHARE
+        while shelf.size > most or len(shelf.kept) > most_kept or self._oldest(shelf).until <= now:
             self._drop_oldest(tenant, shelf)
-        while self.size > SIZE or self.entries > ENTRIES:
+        while self.size > self.most or self.entries > self.most_kept:
             name, largest = max(self.shelves.items(), key=lambda item: item[1].size)
             self._drop_oldest(name, largest)
 

@@ -35,7 +35,9 @@ def test_without_routes_of_another_level_the_route_is_not_looked_for() -> None:
     async def run() -> None:
         house = await House([route("/a")], [upstream()]).open()
         assert not house.runtime.levelled
-        house.runtime.plan = None  # type: ignore[assignment]
+        house = await House([route("/a", priority=0)], [upstream()]).open()
+        assert house.runtime.levelled
+        house.runtime.levelled = False
         assert level_of(house.runtime, exchange("GET", "/a").head, True) == 2
 
     asyncio.run(run())

@@ -6,7 +6,7 @@ its cache to end: marks move from call to call, and an item that kept one would 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -162,15 +162,21 @@ def _bare(part: Part) -> Part:
 # -- items to turns ----------------------------------------------------------------------------------------------------
 
 
-def messages_of(found: Sequence[Item]) -> tuple[Message, ...]:
+Fit = Callable[[Item, tuple[Part, ...]], tuple[Part, ...]]
+"""The parts of an item that a target may see (``rules/provider_bound``)."""
+
+
+def messages_of(found: Sequence[Item], fit: Fit | None = None, over: bool = False) -> tuple[Message, ...]:
     """*found* as turns. Pieces of the assistant that follow each other are one turn, and so are results; a call
-    without its result gets ``NO_RESULT`` once another turn begins, and a result without its call is told by the user.
-    Types that are no turns (``SAID``) are left out: the renderer says where they stand."""
-    turns = Turns()
+    without its result gets ``NO_RESULT`` once another turn begins (*over*: one will), and a result without its call is
+    told by the user. Types that are no turns (``SAID``) are left out: the renderer says where they stand."""
+    turns = Turns(fit)
     for item in found:
         if item.type in SAID:
             turns.add(item)
     turns.close()
+    if over:
+        turns.answer()
     return tuple(turns.closed)
 
 
@@ -178,9 +184,10 @@ class Turns:
     """Turns as they are put together. Mutable state: ``closed`` ones; of the open one its role ("" for none), parts,
     name and extra; ``waiting``, calls without a result, id -> name."""
 
-    __slots__ = ("_extra", "_name", "_parts", "_role", "closed", "waiting")
+    __slots__ = ("_extra", "_fit", "_name", "_parts", "_role", "closed", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, fit: Fit | None = None) -> None:
+        self._fit = fit
         self.closed: list[Message] = []
         self.waiting: dict[str, str] = {}
         self._role: Role | Literal[""] = ""
@@ -191,6 +198,10 @@ class Turns:
     def add(self, item: Item) -> None:
         """*item* is of a type in ``SAID``."""
         role, parts = _turn(item, self.waiting)
+        if self._fit is not None and parts:
+            parts = self._fit(item, parts)
+            if not parts:
+                return
         extra = read_extra(item)
         name = item.name if item.type == "message" else ""
         if role != self._role or role in ("user", "system") or name or extra is not None:
@@ -210,9 +221,21 @@ class Turns:
         self._role = ""
         self._parts = []
 
+    def add_message(self, message: Message) -> None:
+        """A turn that is no item."""
+        self._begin(message.role)
+        self._role = ""
+        self.closed.append(message)
+
     def _begin(self, role: Role) -> None:
         self.close()
-        if role != "tool" and self.waiting:
+        if role != "tool":
+            self.answer()
+        self._role = role
+
+    def answer(self) -> None:
+        """Calls that still wait get ``NO_RESULT``."""
+        if self.waiting:
             missing = tuple(
                 [ToolResult(call_id=id, name=name, parts=(Text(text=NO_RESULT),)) for id, name in self.waiting.items()]
             )
@@ -222,7 +245,6 @@ class Turns:
                 self.closed.append(msgspec.structs.replace(last, parts=(*last.parts, *missing)))
             else:
                 self.closed.append(Message("tool", missing))
-        self._role = role
 
 
 def _turn(item: Item, waiting: dict[str, str]) -> tuple[Role, tuple[Part, ...]]:

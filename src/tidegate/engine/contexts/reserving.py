@@ -104,9 +104,7 @@ class _Reserving:
         held = turn.held
         assert held is not None
         repository = turn.repository
-        await repository.ask(
-            held.store, held.store.changed(turn.asker, turn.id, held.history.seq, seconds), seconds + 1.0
-        )
+        await repository.changed(turn.asker, held, held.history.seq, seconds)
         turn.held = await repository.load(turn.asker, turn.id, fresh=True)
 
     # -- somebody was faster -------------------------------------------------------------------------------------------
@@ -137,7 +135,7 @@ class _Reserving:
             if left <= 0.0:
                 raise turn.in_progress(begun)
             step = min(left, 5.0)
-            await repository.ask(held.store, held.store.changed(turn.asker, held.meta.id, seq, step), step + 1.0)
+            await repository.changed(turn.asker, held, seq, step)
             held = await repository.load(turn.asker, held.meta.id, fresh=True)
             seq = held.history.seq
             known = held.history.versions.get(begun.version)

@@ -1,0 +1,124 @@
+"""A gateway in memory whose one route keeps conversations: ``model_house`` with a repository behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from conversation import House, Side, route, settle, upstream
+from model_house import SPOKEN, MemoryBooks, body_of, models, target
+from model_house import model as model_plan
+
+from tidegate.engine.contexts.repository import Repository
+from tidegate.exchange.context_policy import ContextPolicy
+from tidegate.exchange.identity import Identity
+from tidegate.ports.contexts import ContextsPlan, RouteContexts
+from tidegate.ports.models import CredentialPlan, DoorPlan, LlmPlan, ModelsPlan, ProviderPlan
+from tidegate.ports.plan import HookPlan, TimeoutsPlan
+from tidegate.repositories.memory import Config, Memory
+
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+DOORS = {"openai_chat": CHAT, "openai_responses": RESPONSES, "anthropic_messages": MESSAGES,
+         "gemini_generate": "/v1beta/models/{model}:{action}"}  # fmt: skip
+
+
+def speaker(number: int, dialect: str = "openai_chat", **settings: Any) -> ProviderPlan:
+    """``p<number>``, whose one chat door speaks *dialect*."""
+    door = DoorPlan("chat", SPOKEN[dialect], f"provider:p{number}", DOORS[dialect])
+    credentials = (CredentialPlan("c1", (("authorization", f"Bearer key-{number}"),)),)
+    return ProviderPlan(f"p{number}", "openai", dialect.split("_")[0], {"chat": door}, (door,),
+                        credentials=credentials, **settings)  # fmt: skip
+
+
+def one_model(dialect: str = "openai_chat", **settings: Any) -> ModelsPlan:
+    return models(model_plan("fast", target(speaker(1, dialect))), dialects=SPOKEN, **settings)
+
+
+class Clock:
+    """The tools of a store, before there is a house whose time it is."""
+
+    house: House
+
+    def wall(self) -> float:
+        return self.house.tools.wall()
+
+    def token(self, size: int) -> bytes:
+        return os.urandom(size)
+
+
+async def open_contexts(
+    plan: ModelsPlan, *, store: Any = None, route_contexts: RouteContexts | None = None, books: Any = None,
+    outage: str = "fail_closed", **llm: Any,
+) -> House:  # fmt: skip
+    """The house. A request is from the consumer that its field ``x-who`` names, of tenant ``default``; from nobody
+    without one."""
+
+    def identify(x: Any) -> None:
+        who = x.head.index.get("x-who", "")
+        if who:
+            x.identity = Identity(who, "api_key")
+
+    ups = [
+        upstream(f"provider:{name}", f"10.0.0.{name[1:]}:80", timeouts=TimeoutsPlan(request=600.0))
+        for name in plan.providers
+    ]
+    of_route = route(
+        "/", "", lane="llm", llm=LlmPlan(**llm), timeouts=TimeoutsPlan(request=600.0), encoded_slash=True,
+        on_request_head=(HookPlan(identify, "who"),), body_limit=64 * 1024 * 1024,
+        contexts=route_contexts or RouteContexts(),
+    )  # fmt: skip
+    clock = Clock()
+    if store is None:
+        store = Memory(Config(), clock)  # type: ignore[arg-type]
+    contexts = ContextsPlan(store, {"chat-default": ContextPolicy("chat-default")}, outage=outage)  # type: ignore[arg-type]
+    house = clock.house = House([of_route], ups, models=plan, contexts=contexts)
+    house.tools.books = books if books is not None else MemoryBooks()
+    await house.open()
+    await store.open()
+    house.runtime.contexts = Repository(house.runtime, contexts)
+    return house
+
+
+def play(scene: Callable[[House], Coroutine[Any, Any, None]], plan: ModelsPlan, **settings: Any) -> None:
+    """Play it; afterwards nothing is under way."""
+
+    async def run() -> None:
+        house = await open_contexts(plan, **settings)
+        await scene(house)
+        await settle()
+        house.pass_time(3.0)
+        await settle()
+        house.at_rest()
+
+    asyncio.run(run())
+
+
+async def say(house: House, side: Side, text: str, answer: str) -> tuple[int, dict[str, str], Any]:
+    """Ask *text* and let the provider answer *answer*: (status, fields, body) for the client."""
+    before = len(house.upstreams)
+    side.says(text)
+    await settle()
+    if len(house.upstreams) > before:
+        house.upstreams[-1].says(answer)
+    elif answer:
+        house.upstreams[-1].says(answer)
+    await settle()
+    return heard(side)
+
+
+def heard(side: Side) -> tuple[int, dict[str, str], Any]:
+    """What the client has been told: status, fields, JSON (None where there is none)."""
+    data = side.hears()
+    head, _, _ = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    fields = dict(line.split(": ", 1) for line in lines)
+    body = body_of(data) if "json" in fields.get("content-type", "") else None
+    return int(first.split()[1]), fields, body
+
+
+def asked_by(side: Side) -> Any:
+    """The body of the last request that an upstream heard."""
+    return json.loads(side.hears().rpartition(b"\r\n\r\n")[2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -96,19 +95,6 @@ def play(scene: Callable[[House], Coroutine[Any, Any, None]], plan: ModelsPlan, 
     asyncio.run(run())
 
 
-async def say(house: House, side: Side, text: str, answer: str) -> tuple[int, dict[str, str], Any]:
-    """Ask *text* and let the provider answer *answer*: (status, fields, body) for the client."""
-    before = len(house.upstreams)
-    side.says(text)
-    await settle()
-    if len(house.upstreams) > before:
-        house.upstreams[-1].says(answer)
-    elif answer:
-        house.upstreams[-1].says(answer)
-    await settle()
-    return heard(side)
-
-
 def heard(side: Side) -> tuple[int, dict[str, str], Any]:
     """What the client has been told: status, fields, JSON (None where there is none)."""
     data = side.hears()
@@ -117,8 +103,3 @@ def heard(side: Side) -> tuple[int, dict[str, str], Any]:
     fields = dict(line.split(": ", 1) for line in lines)
     body = body_of(data) if "json" in fields.get("content-type", "") else None
     return int(first.split()[1]), fields, body
-
-
-def asked_by(side: Side) -> Any:
-    """The body of the last request that an upstream heard."""
-    return json.loads(side.hears().rpartition(b"\r\n\r\n")[2])

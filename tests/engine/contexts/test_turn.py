@@ -16,13 +16,12 @@ def chat(text: str, **more: Any) -> dict[str, Any]:
 
 async def turn(house: House, client: Any, body: dict[str, Any], said: str, path: str = CHAT, **fields: str) -> Any:
     """(status, fields, body) for the client, and what the provider was asked."""
-    known = len(house.upstreams)
     client.says(ask(body, path, **fields))
     await settle()
     side = house.upstreams[-1] if house.upstreams else None
     asked = None
     if side is not None:
-        sent = side.hears() if len(house.upstreams) == known or known else side.hears()
+        sent = side.hears()
         if sent:
             asked = json.loads(sent.partition(b"\r\n\r\n")[2])
             side.says(whole(200, completion(said)))

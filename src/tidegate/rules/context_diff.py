@@ -88,9 +88,9 @@ def _compare(before: Any, after: Any, at: tuple[str, ...], found: list[dict[str,
 def diff(a: View, b: View) -> tuple[Op, ...]:
     """The ops for which ``apply(a, diff(a, b))`` is *b*, times of recording, revisions and what was superseded aside.
 
-    An item is matched with itself, else with what has its key. So one that was only revised is patched and keeps its id.
-    Of views whose common items stand in one order, as all views of one log do. A class that is lower in *b* is told as
-    it is, though no rule lets it through.
+    An item is matched with itself, else with what has its key: one that was only revised is patched and keeps its id.
+    Common items stand in one order, as in all views of one log. A class that is lower in *b* is told as it is, though
+    no rule lets it through.
     """
     removed: list[Op] = []
     put: list[Op] = []

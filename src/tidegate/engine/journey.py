@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tidegate.engine.arrival import arrive, set_deadline
+from tidegate.engine.contexts.problems import context_problem
 from tidegate.engine.gathering import gather_request
+from tidegate.engine.lanes import contexts as contexts_lane
 from tidegate.engine.lanes import http as http_lane
 from tidegate.engine.lanes import llm as llm_lane
 from tidegate.engine.lanes import tunnel as tunnel_lane
@@ -124,6 +126,8 @@ async def journey(
                     await http_lane.serve(runtime, client, route, x, body)
             elif lane == "llm":
                 await llm_lane.serve(runtime, client, route, x, body)
+            elif lane == "contexts":
+                await contexts_lane.serve(runtime, client, route, x, body)
             elif lane == "respond":
                 assert route.respond is not None
                 client.send_whole(x, respond_head(route, x, route.respond), route.respond.body)
@@ -187,6 +191,8 @@ def told(plan: Plan, route: RoutePlan | None, x: Exchange, fault: Fault) -> Answ
     """*fault* as the client understands it: a problem, or the words of its own SDK on a route to models (LLM 5.11)."""
     if route is not None and route.llm is not None:
         return shaped_fault(plan.models, fault, x, plan.name)
+    if route is not None and route.lane == "contexts":
+        return context_problem(fault, x, plan.name)
     return problem(fault, x.request_id, x.trace_id, plan.name)
 
 

@@ -24,23 +24,27 @@ _TYPES: Final = {
 }
 """Limits speak the registered types (S9.9); all other codes have a URN of ours."""
 
+_SPELT: Final = {"context_full": "quota_exceeded"}
+"""Codes that two faults share on the wire: of different statuses, so nobody takes one for the other (CRP 3.7)."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def problem(fault: Fault, request_id: str, trace_id: str, name: str) -> Answer:
-    """The answer that tells the client about *fault*: at most 1 KiB of ``application/problem+json``.
+def problem(fault: Fault, request_id: str, trace_id: str, name: str, longest: int = _MAX_SIZE) -> Answer:
+    """The answer that tells the client about *fault*: at most *longest* bytes of ``application/problem+json``.
 
     *name* is the gateway's, for ``Proxy-Status``, which is set when the fault is not the client's own. Where waiting
     can help, ``Retry-After`` says how many whole seconds, at least 1.
     """
     code = CODES[fault.code]
     status = code.status
+    spelt = _SPELT.get(fault.code, fault.code)
     fields: Fields = [("content-type", "application/problem+json")]
     members: dict[str, object] = {
-        "type": _TYPES.get(fault.code) or "urn:tidegate:problem:" + fault.code,
+        "type": _TYPES.get(fault.code) or "urn:tidegate:problem:" + spelt,
         "title": code.title,
         "status": status,
-        "code": fault.code,
+        "code": spelt,
     }
     if fault.detail:
         members["detail"] = fault.detail[:_MAX_DETAIL]
@@ -59,19 +63,19 @@ def problem(fault: Fault, request_id: str, trace_id: str, name: str) -> Answer:
     if error:
         fields.append(("proxy-status", f"{_item(name)}; error={error}"))
     fields += fault.fields
-    body = _fitting(members, fault.extra)
+    body = _fitting(members, fault.extra, longest)
     # A body over the limit is never read to its end, so the connection cannot go on (S2.11).
     return Answer(status, fields, body, fault.close or fault.code == "body_too_large")
 
 
-def _fitting(members: dict[str, object], extra: dict[str, object] | None) -> bytes:
-    """The problem as JSON; what does not fit into 1 KiB is left out, the additions first."""
+def _fitting(members: dict[str, object], extra: dict[str, object] | None, longest: int) -> bytes:
+    """The problem as JSON; what does not fit is left out, the additions first."""
     if extra:
         body = _encode({**extra, **members})
-        if len(body) <= _MAX_SIZE:
+        if len(body) <= longest:
             return body
     body = _encode(members)
-    if len(body) > _MAX_SIZE:
+    if len(body) > longest:
         members.pop("detail", None)
         body = _encode(members)
     return body

@@ -17,6 +17,7 @@ import msgspec
 from tidegate.engine.clock import Timer
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.steps import Cancelled, Stepper, Wait
+from tidegate.exchange.chat import Raw
 from tidegate.exchange.context import Access, Entry, Kept, Privacy, View
 from tidegate.exchange.context_ids import Address, context_id
 from tidegate.exchange.context_log import (
@@ -38,7 +39,7 @@ from tidegate.exchange.context_log import (
     Payload,
     StoredEntry,
 )
-from tidegate.exchange.context_policy import ContextPolicy
+from tidegate.exchange.context_policy import ContextLimits, ContextPolicy
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.identity import Identity
 from tidegate.ports.context_store import ContextStore
@@ -63,7 +64,7 @@ _T = TypeVar("_T")
 class Held:
     """One context at hand: what it is, and its history as far as it is known here."""
 
-    __slots__ = ("fresh_bytes", "fresh_entries", "history", "meta", "size", "stale", "store")
+    __slots__ = ("fresh_bytes", "fresh_entries", "history", "meta", "prefixes", "size", "stale", "store", "warm")
 
     def __init__(self, meta: Meta, history: History, store: ContextStore) -> None:
         self.meta: Meta = meta
@@ -75,6 +76,9 @@ class Held:
         self.fresh_entries: int = 0
         """Entries since the last snapshot; ``fresh_bytes`` of them."""
         self.fresh_bytes: int = 0
+        self.prefixes: dict[tuple[str, int], Any] = {}
+        """(version, generation) -> its ``context_epoch.Frozen``; ``warm``: a ``context_cache.Warm`` (``prompting``)."""
+        self.warm: Any = None
 
     def view(self, version: str) -> View:
         """The context as of *version*, "" for the empty one. Raises 404 ``version_not_found``."""
@@ -101,11 +105,15 @@ class Repository:
         self.runtime: Runtime = runtime
         self.plan: ContextsPlan = plan
         self.store: ContextStore = plan.store
-        self.limits = plan.limits
+        self.limits: ContextLimits = plan.limits
+        self.dictionaries: dict[bytes, bytes] = {}
+        """SHA-256 -> dictionary that a request may be compressed with."""
         self._chance = chance
         self._held: OrderedDict[tuple[str, str], Held] = OrderedDict()
         self._size = 0
         self._plain = plain_seal(self.nonce)
+        self._tails: dict[tuple[str, str, str], int] = {}
+        """Live tails by context and by subject."""
         self._snapping: set[tuple[str, str]] = set()
 
     # -- names and chance ----------------------------------------------------------------------------------------------
@@ -137,6 +145,17 @@ class Repository:
             raise Fault("policy_forbidden", "No policy has this name.", side=CLIENT)
         return policy
 
+    def allows(self, policy: Raw, base: str) -> bool:
+        """May a client ask for *policy* (JSON: a name, or a patch) where *base* is the policy by default?"""
+        try:
+            wish = msgspec.json.decode(policy)
+        except msgspec.DecodeError:
+            return False
+        if isinstance(wish, str):
+            return wish in self.plan.policies
+        known = self.plan.policies.get(base)
+        return isinstance(wish, dict) and (known is None or known.caps is None or known.caps.issuperset(wish))
+
     def creation(
         self, asker: Asker, *, access: Access | None = None, privacy: Privacy = "internal", ttl: float | None = None,
         sliding: bool = True, about: bytes = b"",
@@ -151,6 +170,11 @@ class Repository:
             access = "subject" if asker.subject else "tenant"
         return Create(subject=asker.subject, group=asker.group, access=access, privacy=privacy, salt=self._chance(16),
                       ttl=int(seconds * 1000.0), sliding=sliding, about=about)  # fmt: skip
+
+    def meta_of(self, asker: Asker, id: str, create: Create) -> Meta:
+        """What a context will be that *create* makes: contents are sealed before it exists."""
+        return Meta(tenant=asker.tenant, id=id, subject=create.subject, group=create.group, access=create.access,
+                    privacy=create.privacy, salt=create.salt, dek=create.dek, ttl=create.ttl)  # fmt: skip
 
     # -- finding -------------------------------------------------------------------------------------------------------
 
@@ -316,7 +340,10 @@ class Repository:
                 made = await self.load(asker, id, fresh=True)
             self._snap(asker, made)
             return appended, made
-        if outcome in ("busy", "conflict", "exists", "replay"):
+        if outcome == "replay" and appended.version:
+            found = await self._look(asker, appended.version)
+            return appended, await self.load(asker, found.context if found is not None else id, fresh=True)
+        if outcome in ("busy", "conflict", "exists"):
             return appended, await self.load(asker, id, fresh=True)
         raise refused(outcome, appended.what)
 
@@ -366,6 +393,25 @@ class Repository:
         if found:
             held.stale = True
         return found
+
+    def tail(self, asker: Asker, id: str) -> Callable[[], None]:
+        """One more live tail of a log; call what comes back when it ends. Raises 429 for too many of a context or of a
+        subject (CRP 14)."""
+        keys = ((asker.tenant, "context", id), (asker.tenant, "subject", asker.subject))
+        tails = self._tails
+        if tails.get(keys[0], 0) >= self.limits.tails or tails.get(keys[1], 0) >= self.limits.tails_each:
+            raise Fault("rate_limited", "Too many tails of logs are open.", reason="tails", side=CLIENT,
+                        retry_after=5.0)  # fmt: skip
+        for key in keys:
+            tails[key] = tails.get(key, 0) + 1
+
+        def ended() -> None:
+            for key in keys:
+                tails[key] -= 1
+                if not tails[key]:
+                    del tails[key]
+
+        return ended
 
     # -- what is at hand -----------------------------------------------------------------------------------------------
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tidegate.control.birth import Birth, CannotStart
 from tidegate.control.channel import pair
-from tidegate.control.control import Birth, CannotStart, Control
+from tidegate.control.control import Control
 from tidegate.control.data_folder import DataFolder
 from tidegate.control.generations import Generations
 from tidegate.control.link import LinkClient

@@ -10,6 +10,7 @@ TESTS = ROOT / "tests"
 
 WITHOUT_TWIN = {
     "__main__.py": "calls cli; the journeys start it",
+    "control/birth.py": "values only",
     "ports/authority.py": "promises only",
     "ports/balancer.py": "promises only",
     "ports/books.py": "promises only",

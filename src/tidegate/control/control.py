@@ -25,10 +25,11 @@ from tidegate.assembly.problems import ConfigError
 from tidegate.control.access_tokens import TokenKeeper, grants_of
 from tidegate.control.admin.desk import Outcome, Readiness
 from tidegate.control.admin.token import VARIABLE, WeakToken, check_strength, find_token, read_kept
+from tidegate.control.birth import Birth, CannotStart
 from tidegate.control.bookkeeper import KEEP, Bookkeeper
 from tidegate.control.bookkeeper import Usage as BookedUsage
-from tidegate.control.channel import Channel
 from tidegate.control.data_folder import DataFolder, FolderError
+from tidegate.control.errands import fetch_key_set, fetch_token
 from tidegate.control.generations import Generations, key_set_urls
 from tidegate.control.harness import Gauge
 from tidegate.control.key_sets import KeySetKeeper
@@ -44,7 +45,6 @@ from tidegate.control.upstream_keeper import UpstreamKeeper
 from tidegate.control.usage_reading import prices_of
 from tidegate.control.watch import Watch, files_of
 from tidegate.engine.segment import Segment
-from tidegate.rules.access_tokens import Asking
 
 if TYPE_CHECKING:
     # Reading a config loads what takes longer than all the rest: a control that takes over must answer before.
@@ -58,32 +58,8 @@ ANSWER_TIME: Final = 10.0
 """Seconds the supervisor has for an answer."""
 LEAVE_TIME: Final = 1.0
 """Seconds for everything under way in control to end."""
-FETCH_TIME: Final = 10.0
-"""Seconds for fetching a key set or a token."""
 TICK: Final = 0.01
 """Seconds between two looks at leases; a "no" may wait 30 ms for one (S9.4)."""
-
-
-class Birth:
-    """What the supervisor gives control. *fresh*: the gateway is starting, so a bad config ends it."""
-
-    def __init__(
-        self, config: Path, data: Path | None, workers: int | None, fresh: bool, test_profile: bool, channel: Channel
-    ) -> None:
-        self.config = config
-        self.data = data
-        self.workers = workers
-        self.fresh = fresh
-        self.test_profile = test_profile
-        self.channel = channel
-
-
-class CannotStart(Exception):
-    """Why the gateway does not start; ``code`` is what it exits with."""
-
-    def __init__(self, text: str, code: int) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def serve(birth: Birth) -> int:
@@ -713,18 +689,3 @@ class Control:
             self.limits.close()
         if self.money is not None:
             await self.money.close()
-
-
-async def fetch_key_set(url: str) -> bytes:
-    """The document at *url*, within :data:`FETCH_TIME`."""
-    from tidegate.control.fetch import fetch
-
-    return await asyncio.wait_for(asyncio.to_thread(fetch, url), FETCH_TIME)
-
-
-async def fetch_token(asked: Asking) -> tuple[int, bytes]:
-    """What a token endpoint answers, within :data:`FETCH_TIME`."""
-    from tidegate.control.fetch import ask
-
-    work = asyncio.to_thread(ask, "POST", asked.url, asked.fields, asked.body)
-    return await asyncio.wait_for(work, FETCH_TIME)

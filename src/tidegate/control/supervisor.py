@@ -240,7 +240,7 @@ class Supervisor:
 
     def _work(self, kind: str, row: int, channel: Channel) -> int:
         if kind == CONTROL:
-            from tidegate.control.control import Birth as ControlBirth
+            from tidegate.control.birth import Birth as ControlBirth
             from tidegate.control.control import serve as control
 
             for opened in self.sockets.values():

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from tidegate.engine.clock import Timer
 from tidegate.engine.contexts.held import HeldStream
+from tidegate.engine.contexts.prompting import Prompting
 from tidegate.engine.contexts.repository import Held, Repository, asker_of, unavailable
 from tidegate.engine.contexts.unbroken import unbroken
 from tidegate.engine.models.asking import ModelCall
@@ -60,11 +61,13 @@ from tidegate.exchange.context_ids import (
 from tidegate.exchange.context_log import Asker, Begin, Begun, Commit, Create, Lease, Meta
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Fields
+from tidegate.ports.dialect import Outgoing
 from tidegate.rules.context_delta import Applied, Stamp, apply
 from tidegate.rules.context_settings import model_of, settings_of, system_of, with_settings
 from tidegate.rules.context_told import RESPONSES, context_object, usage_field, with_context, with_context_event
 from tidegate.rules.context_wishes import MEMBERS, STATE, not_found, read_wishes, strip
 from tidegate.rules.item_messages import estimate, items_of, items_of_answer, messages_of
+from tidegate.rules.policy_choice import choose
 from tidegate.wire.context_entry import settled_commit, write_entry
 
 RENEWED: Final = 5.0
@@ -159,6 +162,8 @@ class Turn:
         """The version to go on from beside what is there, on a branch of its own."""
         self.locked: str = "conversation_locked" if wishes.context and "conversation" in call.members else ""
         """How this client's dialect says that another turn is running; "" for our own way."""
+        self.prompting: Prompting | None = None
+        """What targets are asked, once one is."""
         self.timer: Timer = Timer(self._on_timer)
 
     # -- finding -------------------------------------------------------------------------------------------------------
@@ -363,9 +368,24 @@ class Turn:
         call.ask_instead(replace(request, messages=lead + messages_of(self.view.items), state=state))
 
     def prompt(self, candidate: Candidate) -> ChatRequest:
-        """What *candidate* is asked."""
+        """What *candidate* is asked. Raises 413 ``context_overflow``."""
         self.state = "calling"
-        return replace(self.call.request, state=None)
+        return self.prompts().request(candidate)
+
+    def outgoing(self, candidate: Candidate) -> Outgoing | None:
+        """The same in its dialect's words, where the history lies ready as it was written before; else None."""
+        self.state = "calling"
+        return self.prompts().outgoing(candidate)
+
+    def prompts(self) -> Prompting:
+        """Made once the input is in the view."""
+        if self.prompting is None:
+            route = self.call.route.contexts
+            assert route is not None
+            policies = self.repository.plan.policies
+            policy = choose(policies, route.policy, self.view.policy, self.wishes.policy)
+            self.prompting = Prompting(self, policy)
+        return self.prompting
 
     # -- committing ----------------------------------------------------------------------------------------------------
 
@@ -379,7 +399,7 @@ class Turn:
             entry = self.ended("completed", answer, candidate, usage)
             await unbroken(runtime.steps, self._commit("completed", entry))
         self.took("commit", began)
-        self.receipt = self._receipt("completed", usage)
+        self.receipt = self._receipt("completed", usage, candidate)
         self._count("completed")
 
     async def commit_stream(self) -> None:
@@ -413,6 +433,8 @@ class Turn:
         settings = settings_of(self.request)
         if self.request.model and settings != self.view.settings:
             changes.append(SettingsChanged(self._rev(), settings))
+        if self.prompting is not None:
+            changes += self.prompting.changes()
         return Entry(kind="commit", version=self.version, ts=now, author="gateway", status=status,
                      changes=tuple(changes), use=used(usage), answer=told)  # fmt: skip
 
@@ -439,13 +461,23 @@ class Turn:
         self.state = "committed"
         self.digest = digest
 
-    def _receipt(self, status: Status, usage: Usage | None) -> Receipt:
+    def _receipt(self, status: Status, usage: Usage | None, candidate: Candidate | None = None) -> Receipt:
         wishes = self.wishes
+        prompting = self.prompting
         if self.degraded:
             return Receipt(id=self.id, version="", status=status, level=wishes.level, degraded=True)
+        if prompting is None or candidate is None:
+            return Receipt(
+                id=self.id, version=self.version, parent=self.base, branch=self.branch or MAIN, status=status,
+                level=wishes.level, digest=self.digest, use=used(usage), warnings=self.warnings,
+                replayed=self.replayed,
+            )  # fmt: skip
+        cache = prompting.cache(candidate, usage)
+        use = replace(used(usage), cached_expected=cache.expected, saved=prompting.saved())
         return Receipt(
             id=self.id, version=self.version, parent=self.base, branch=self.branch or MAIN, status=status,
-            level=wishes.level, digest=self.digest, use=used(usage), warnings=self.warnings, replayed=self.replayed,
+            level=wishes.level, digest=self.digest, use=use, elided=prompting.elided(),
+            recalled=prompting.recalled(), cache=cache, warnings=self.warnings, replayed=self.replayed,
         )  # fmt: skip
 
     # -- leaving -------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from tidegate.engine.upstream.upstream import Upstream
 from tidegate.exchange.fault import IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Fault
 from tidegate.exchange.head import Fields, ResponseHead
 from tidegate.ports.balancer import Endpoint
+from tidegate.ports.dialect import Outgoing
 from tidegate.ports.models import CredentialPlan
 from tidegate.rules.emulated_output import emulated
 from tidegate.rules.media_links import inlined
@@ -130,13 +131,18 @@ def words_for(call: ModelCall, candidate: Candidate, states: ModelStates, now: f
         fields.update(call.hints.fields)
     else:
         assert dialect is not None
-        request = call.request if call.turn is None else call.turn.prompt(candidate)
-        if call.media:
-            request = inlined(request, dialect.name, voice.lacks, call.media)
-        if emulates(call, candidate):
-            made = emulated(request)
-            request, words.output_tool, words.losses = made.request, made.tool, made.losses
-        outgoing = dialect.write_request(request, voice)
+        outgoing: Outgoing | None = None
+        emulating = emulates(call, candidate)
+        if call.turn is not None and not call.media and not emulating:
+            outgoing = call.turn.outgoing(candidate)
+        if outgoing is None:
+            request = call.request if call.turn is None else call.turn.prompt(candidate)
+            if call.media:
+                request = inlined(request, dialect.name, voice.lacks, call.media)
+            if emulating:
+                made = emulated(request)
+                request, words.output_tool, words.losses = made.request, made.tool, made.losses
+            outgoing = dialect.write_request(request, voice)
         words.body = outgoing.body
         words.losses += outgoing.losses
         words.aliases = outgoing.aliases

@@ -1,0 +1,217 @@
+"""What a target is asked on a kept conversation, and what is to be said of that (CRP 7, 8).
+
+The rules decide; here they get what they need: the prefix of the epoch out of the log, the window of the target, the
+hour. A prefix once folded is kept beside its context and grows with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import xxhash
+from msgspec.structs import replace
+
+from tidegate.engine.contexts.repository import Held
+from tidegate.engine.models.choosing import Candidate
+from tidegate.exchange.chat import ChatRequest, Usage
+from tidegate.exchange.context import Added, CacheReport, Change, Elided, Item, View
+from tidegate.exchange.context_policy import ContextPolicy
+from tidegate.ports.dialect import Outgoing
+from tidegate.rules.bm25 import recall
+from tidegate.rules.context_cache import LIFE, LIVES, MINIMUM, SMALLEST, Warm, cache_key, report, wants_marks
+from tidegate.rules.context_epoch import TOLD, Frozen, begin, begun_in
+from tidegate.rules.context_render import Ask, Rendered, Target, render, show
+from tidegate.rules.context_segments import body_of, may_splice
+from tidegate.rules.context_settings import system_of
+from tidegate.wire.json_object import encode
+
+PREFIXES: Final = 8
+"""Versions of one context whose prefix is kept."""
+
+
+def frozen_at(held: Held, version: str) -> Frozen | None:
+    """The prefix that *version* ended with; None where no epoch has begun yet. Folded from the nearest version that
+    is known, else from the one its epoch began with."""
+    history = held.history
+    view: View = history.view(version)
+    if not version or not view.epoch:
+        return None
+    kept: dict[tuple[str, int], Frozen] = held.prefixes
+    gen = held.meta.gen
+    steps: list[str] = []
+    step = version
+    frozen: Frozen | None = None
+    while frozen is None:
+        frozen = kept.get((step, gen))
+        if frozen is not None:
+            break
+        if step == view.epoch:
+            frozen = _first(history.view(step), [change for entry in history.entries(step) for change in entry.changes])
+            if frozen is None:
+                return None
+            break
+        steps.append(step)
+        parents = history.versions[step].parents
+        if not parents:
+            return None
+        step = parents[0]
+    for step in reversed(steps):
+        frozen = frozen.after([change for entry in history.entries(step) for change in entry.changes], _tell)
+    kept[(version, gen)] = frozen
+    if len(kept) > PREFIXES:
+        del kept[next(iter(kept))]
+    return frozen
+
+
+def _first(view: View, changes: list[Change]) -> Frozen | None:
+    begun = begun_in(changes)
+    if begun is None:
+        return None
+    told = [
+        shown for item in view.items
+        if item.type in TOLD and (shown := show(item, begun.elided.get(item.id))) is not None
+    ]  # fmt: skip
+    return begin(view, begun, told)
+
+
+def _tell(item: Item) -> Item | None:
+    return show(item, None)
+
+
+class Prompting:
+    """The prompts of one turn, one for each target that is tried. Mutable: ``first``, the target that was chosen, for
+    whom an epoch may begin; ``rendered``, the last prompt, and ``target`` who got it.
+
+    turn    has call, held, base, before, view, version, request, wishes
+    """
+
+    def __init__(self, turn: Any, policy: ContextPolicy) -> None:
+        self.turn: Any = turn
+        self.policy: ContextPolicy = policy
+        self.first: str = ""
+        self.rendered: Rendered | None = None
+        self.target: Target = Target("", "")
+        self.warm: Warm | None = None
+        self._asks: Ask | None = None
+
+    # -- before the call -----------------------------------------------------------------------------------------------
+
+    def request(self, candidate: Candidate) -> ChatRequest:
+        """What *candidate* is asked, whole. Raises 413 ``context_overflow``."""
+        return self._render(candidate, True).request
+
+    def outgoing(self, candidate: Candidate) -> Outgoing | None:
+        """The same as *candidate*'s dialect writes it, the history as it was written before; None where it must be
+        written from ``request``."""
+        dialect, voice = candidate.door.dialect, candidate.voice
+        if dialect is None:
+            return None
+        rendered = self._render(candidate, False)
+        if not may_splice(rendered, dialect.name):
+            return None
+        last: list[Outgoing] = []
+
+        def write(request: ChatRequest) -> bytes:
+            last.append(dialect.write_request(request, voice))
+            return last[-1].body
+
+        request = rendered.request
+        spoken = encode((rendered.frozen.begun.tools, voice, request.fields, request.extra is not None))
+        key = f"{dialect.name} {xxhash.xxh3_128_hexdigest(spoken)}"
+        body = body_of(rendered, key, self.target, write)
+        return replace(last[-1], body=body) if body else None
+
+    def _render(self, candidate: Candidate, whole: bool) -> Rendered:
+        self.first = self.first or candidate.key
+        self.target = target = self._target(candidate)
+        ask = self._asks
+        if ask is None:
+            ask = self._asks = self._ask()
+        provider = candidate.target.provider
+        salt = self.turn.meta().salt if self.turn.keeps or self.turn.held is not None else b""
+        key = cache_key(provider.vendor, salt, candidate.voice.lacks) if salt else ""
+        self.rendered = rendered = render(ask._replace(cache_key=key), target, whole)
+        return rendered
+
+    def _target(self, candidate: Candidate) -> Target:
+        voice, dialect = candidate.voice, candidate.door.dialect
+        assert dialect is not None
+        return Target(
+            dialect.name, voice.vendor, candidate.catalogue.window,
+            wants_marks(dialect.name, voice.rename, voice.lacks), SMALLEST.get(voice.vendor, MINIMUM),
+            candidate.key == self.first,
+        )  # fmt: skip
+
+    def _ask(self) -> Ask:
+        turn = self.turn
+        held: Held | None = turn.held
+        view: View = turn.view
+        before: View = turn.before
+        frozen = frozen_at(held, turn.base) if held is not None and turn.base else None
+        if frozen is not None and held is not None and turn.version in held.history.versions:
+            changes = [change for entry in held.history.entries(turn.version) for change in entry.changes]
+            frozen = frozen.after([change for change in changes if not _adds_turns(change)], _tell)
+        new = [item for item in view.items if item.type in TOLD and item.id not in before.by_id]
+        request: ChatRequest = turn.request
+        lead = request.messages[: system_of(request.messages)]
+        policy = self.policy
+        share = policy.recall.share
+
+        def bring_back(query: str, tokens: int, left: Any) -> list[Item]:
+            return recall(query, left, tokens, policy.recall.k_max)
+
+        return Ask(
+            replace(request, messages=lead, state=None), view, frozen, new, policy, turn.repository.now(),
+            turn.wishes.budget, bring_back if share > 0.0 else None,
+        )  # fmt: skip
+
+    # -- after it ------------------------------------------------------------------------------------------------------
+
+    def changes(self) -> tuple[Change, ...]:
+        """What the commit logs of the prompt: the epoch that began with it."""
+        rendered = self.rendered
+        return (rendered.begun,) if rendered is not None and rendered.begun is not None else ()
+
+    def elided(self) -> tuple[Elided, ...]:
+        """What this turn left out that the turn before had."""
+        return self.rendered.elided if self.rendered is not None else ()
+
+    def recalled(self) -> tuple[str, ...]:
+        return self.rendered.recalled if self.rendered is not None else ()
+
+    def stable(self) -> int:
+        """Tokens in front of the breakpoint, estimated."""
+        rendered = self.rendered
+        if rendered is None:
+            return 0
+        return sum([rendered.tokens[name] for name in ("tools", "system", "epoch", "summary", "history")])
+
+    def saved(self) -> int:
+        """Tokens that the whole history would have cost beyond what was sent, estimated."""
+        rendered = self.rendered
+        if rendered is None:
+            return 0
+        view: View = self.turn.view
+        whole = sum([item.tokens for item in view.items])
+        return max(0, whole + rendered.tokens["tools"] + rendered.tokens["system"] - rendered.used)
+
+    def cache(self, candidate: Candidate, usage: Usage | None) -> CacheReport:
+        """What was hoped of the provider's cache, and what came of it (CRP 7.5). Afterwards ``held.warm`` is this
+        call."""
+        held: Held | None = self.turn.held
+        rendered = self.rendered
+        if rendered is None or held is None:
+            return CacheReport()
+        begun = rendered.frozen.begun
+        now = Warm(
+            candidate.voice.vendor, candidate.model, self.turn.repository.now(), self.stable(), begun.system,
+            begun.tools, f"{begun.at}:{begun.reason}:{self.target.dialect}", LIVES.get(candidate.voice.vendor, LIFE),
+        )  # fmt: skip
+        reported = usage.cache_read if usage is not None else None
+        told = report(held.warm, now, self.stable(), reported, "")
+        held.warm = now
+        return told
+
+
+def _adds_turns(change: Change) -> bool:
+    return isinstance(change, Added) and any(item.type in TOLD for item in change.items)

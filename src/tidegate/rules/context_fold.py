@@ -405,6 +405,11 @@ class History:
         """Of one version, in order; of "" those that made none."""
         return list(self._entries.get(version, ()))
 
+    def fp(self, version: str) -> bytes:
+        """The fingerprint of the request that began *version*, b"" for none."""
+        stored = self._stored.get(version)
+        return stored[0].fp if stored else b""
+
     def log(self) -> list[Entry]:
         """All of them by ``seq``."""
         return sorted((entry for each in self._entries.values() for entry in each), key=lambda entry: entry.seq)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, cast
 
 import msgspec
@@ -44,6 +45,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 _TOKENS: Final = 1 << 31
+_is_tag: Final = re.compile(r'"(cv_[0-9A-Z]{26})[.0-9A-Za-z]*"').fullmatch
 
 NONE: Final = Wishes()
 """Of a call that says nothing."""
@@ -77,6 +79,8 @@ def read_wishes(
     if "delta_updates" in members:
         ops = read_ops(members["delta_updates"], limits)
     stated = frozenset(name for name in MEMBERS if name in members) | frozenset(told)
+    if asked.condition is not None:
+        stated |= {"if-match"}
     if version:
         addressed = "version"
     else:
@@ -140,6 +144,9 @@ class _Asked:
             if not 0 < len(value) <= FIELD:
                 raise _invalid(f"{name} has at most {FIELD} characters.", name)
             self.fields[name] = value
+        tag = _is_tag(fields.get("if-match", ""))
+        self.condition: str | None = tag[1] if tag is not None else None
+        """The version of an ``If-Match``."""
 
     def reference(self) -> tuple[str, str]:
         """(context, session name); "" for not named."""
@@ -190,6 +197,7 @@ class _Asked:
             ("parent", self.members.get("parent")),
             ("context.parent", self.told.get("parent")),
             ("Context-Parent", self.fields.get("context-parent")),
+            ("If-Match", self.condition),
         ):
             if value is None:
                 continue

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec.structs import replace
-
 from tidegate.engine.contexts.repository import Held
 from tidegate.engine.contexts.turn import Turn
 from tidegate.engine.contexts.unbroken import unbroken
 from tidegate.engine.steps import Cancelled
 from tidegate.exchange.context import Append
+from tidegate.exchange.context_ids import MAIN
 from tidegate.exchange.context_log import Begin, Begun
-from tidegate.exchange.fault import Fault
+from tidegate.exchange.fault import CLIENT, Fault
+from tidegate.rules.context_merge import rebases
+from tidegate.rules.context_resend import NEW, resent
 
 TRIES: Final = 8
 """How often a turn is reserved anew because somebody was faster."""
@@ -48,19 +49,23 @@ class _Reserving:
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
+        self.rebased: str = ""
+        """The head that the changes were found to fit behind."""
         self.until: float = turn.call.runtime.clock() + turn.repository.limits.queue
 
     async def run(self) -> None:
         turn = self.turn
         wishes = turn.wishes
-        pinned = any(not isinstance(op, Append) for op in wishes.ops)
-        if pinned and turn.held is not None and turn.parent() == turn.head():
+        changing = any(not isinstance(op, Append) for op in wishes.ops)
+        if changing and turn.held is not None and not wishes.parent and not wishes.version:
             turn.held = await turn.repository.load(turn.asker, turn.id, fresh=True)
         for _ in range(TRIES * 4):
-            base = turn.parent()
-            begin, entry = turn.drafted(base)
-            if pinned and not begin.parent:
-                begin = replace(begin, parent=base)
+            turn.pinned = self.rebased
+            if turn.held is not None:
+                self._leave_out_known(turn.held)
+                if changing and not turn.pinned:
+                    turn.pinned = turn.parent()
+            begin, entry = turn.drafted(turn.parent())
             begun, held = await turn.repository.begin(turn.asker, turn.id, begin, entry, wishes.store)
             outcome = begun.outcome
             if outcome == "ok":
@@ -81,6 +86,33 @@ class _Reserving:
             else:
                 self._conflict(begun, begin)
         raise turn.in_progress(begun)
+
+    def _leave_out_known(self, held: Held) -> None:
+        """What the client sent of the history, though it is kept, is not added again (CRP 3.1 ``on_resend``)."""
+        turn = self.turn
+        wishes = turn.wishes
+        turn.known = 0
+        if wishes.level != "id":
+            return
+        sent = turn.sent()
+        base = turn.parent()
+        found = resent(held.view(base).items, sent)
+        known = held.history.versions.get(base)
+        if found.diverged and known is not None and known.status == "incomplete" and not wishes.version:
+            before = known.parents[0] if known.parents else ""
+            again = resent(held.view(before).items, sent)
+            if not again.diverged:  # the client does not count what broke off
+                base, found = before, again
+        if found == NEW:
+            return
+        if found.diverged:
+            turn.conflicted("history", "refused")
+            raise Fault("history_diverged", "The messages begin as the history does, and then differ.", side=CLIENT,
+                        extra={"context": {"id": turn.id, "head": held.head(turn.branch or MAIN)}})  # fmt: skip
+        if wishes.on_resend == "reject":
+            raise Fault("history_resent", "The messages hold history that is kept already.", side=CLIENT)
+        turn.known = found.known
+        turn.pinned = base
 
     # -- another turn is running ---------------------------------------------------------------------------------------
 
@@ -115,12 +147,27 @@ class _Reserving:
         wishes = turn.wishes
         if not wishes.parent and not wishes.version:
             return
+        if wishes.on_conflict == "rebase" and self._fits(begun):
+            turn.conflicted("parent", "rebased")
+            self.rebased = begun.head
+            return
         if wishes.on_conflict == "fork":
             turn.conflicted("parent", "forked")
             turn.forks_from(begin.parent)
             return
         turn.conflicted("parent", "refused")
         raise turn.conflict(begun)
+
+    def _fits(self, begun: Begun) -> bool:
+        """Could the call's changes have come behind what it did not know of?"""
+        turn = self.turn
+        held, parent = turn.held, turn.wishes.parent
+        if held is None or begun.head not in held.history.versions or parent not in held.history.versions:
+            return False
+        if parent not in held.history.line(begun.head):
+            return False
+        theirs = [change for entry in held.history.since(parent, begun.head) for change in entry.changes]
+        return rebases(theirs, turn.ops(), held.view(parent))
 
     # -- the same turn -------------------------------------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Fields
 from tidegate.ports.dialect import Outgoing
 from tidegate.rules.context_delta import Applied, Stamp, apply
+from tidegate.rules.context_missing import missing_of
 from tidegate.rules.context_settings import model_of, settings_of, system_of, with_settings
 from tidegate.rules.context_told import RESPONSES, context_object, usage_field, with_context, with_context_event
 from tidegate.rules.context_wishes import MEMBERS, STATE, not_found, read_wishes, strip
@@ -158,6 +159,10 @@ class Turn:
         """Nobody waits for it any more."""
         self.supersedes: bool = False
         """A turn in flight is pushed aside."""
+        self.pinned: str = ""
+        """The version that the changes were made for, where they hold for no other."""
+        self.known: int = 0
+        """How many of the items that were sent are kept already."""
         self.forked: str = ""
         """The version to go on from beside what is there, on a branch of its own."""
         self.locked: str = "conversation_locked" if wishes.context and "conversation" in call.members else ""
@@ -203,7 +208,9 @@ class Turn:
             self._create()
             return
         try:
-            self.held = await repository.load(asker, self.id)
+            self.held = held = await repository.load(asker, self.id)
+            if wishes.parent and wishes.parent not in held.history.versions:
+                self.held = await repository.load(asker, self.id, fresh=True)
         except Fault as fault:
             if not wishes.session or fault.code != "context_not_found":
                 raise
@@ -231,13 +238,18 @@ class Turn:
     def parent(self) -> str:
         """The version that the turn would continue, as things are known here: the store has the last word."""
         wishes = self.wishes
-        return self.forked or wishes.version or wishes.parent or self.head()
+        return self.forked or self.pinned or wishes.version or wishes.parent or self.head()
 
     def head(self) -> str:
-        """Where the branch is, "" for nowhere."""
-        if self.held is None:
+        """Where the branch is, "" for nowhere. A broken turn of this very request is none: it is replaced."""
+        held = self.held
+        if held is None:
             return ""
-        return self.held.head(self.branch or MAIN) or ""
+        head = held.head(self.branch or MAIN) or ""
+        known = held.history.versions.get(head)
+        if known is not None and known.status == "incomplete" and held.history.fp(head) == self.fp:
+            return known.parents[0] if known.parents else ""
+        return head
 
     def degrade(self, fault: Fault) -> None:
         """A store that is out: 503, or the call goes on without what is kept, and every answer says so (I9)."""
@@ -261,9 +273,13 @@ class Turn:
 
     def ops(self) -> tuple[Op, ...]:
         """What the call changes: its ops, then its messages."""
-        messages = self.request.messages
-        new = items_of(messages[system_of(messages) :])
+        new = self.sent()[self.known :]
         return (*self.wishes.ops, Append(items=new)) if new else self.wishes.ops
+
+    def sent(self) -> tuple[Item, ...]:
+        """The messages of the call as items."""
+        messages = self.request.messages
+        return items_of(messages[system_of(messages) :])
 
     def applied(self, view: View) -> Applied:
         """The call's ops on *view*. Raises 422 ``delta_invalid``, and nothing has happened."""
@@ -300,7 +316,7 @@ class Turn:
         draft, entry = write_entry(entry, repository.seal(self.meta()))
         begin = Begin(
             version=self.version, branch="" if self.forked else self.branch,
-            parent=self.forked or wishes.version or wishes.parent,
+            parent=self.forked or self.pinned or wishes.version or wishes.parent,
             addressed="version" if self.forked or wishes.addressed == "version" else "ref",
             supersede=self.supersedes,
             fork=anonymous_branch(repository.mint()), scope=self.scope, key=self.key, retry=self.retry, fp=self.fp,
@@ -588,7 +604,11 @@ class Turn:
     def conflict(self, begun: Begun) -> Fault:
         """The parent that the client named is not where the branch is."""
         told: dict[str, object] = {"id": self.id, "head": begun.head or None}
-        return Fault("context_conflict", f"parent is not the head of branch {begun.branch or MAIN}.", side=CLIENT,
+        if self.held is not None and begun.head in self.held.history.versions:
+            told |= missing_of(self.held.history, self.parent(), begun.head)
+        conditional = "if-match" in self.wishes.stated
+        return Fault("precondition_failed" if conditional else "context_conflict",
+                     f"parent is not the head of branch {begun.branch or MAIN}.", side=CLIENT,
                      extra={"param": "context.parent", "context": told})  # fmt: skip
 
     def conflicted(self, kind: str, result: str) -> None:

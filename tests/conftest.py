@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,9 +12,15 @@ from hypothesis import HealthCheck, settings
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-settings.register_profile("tidegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tidegate",
+    deadline=None,
+    derandomize="TIDEGATE_EXPLORE" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("tidegate")
-"""How long an example takes says what else runs on the machine, not whether the code is right."""
+"""The same examples in every run, so that a failure is of the change that it comes with; ``TIDEGATE_EXPLORE=1`` looks
+for others. How long an example takes says what else runs on the machine, not whether the code is right."""
 
 LAST = ("control", "real", "abuse")
 """Folders whose tests start processes: a mistake in a decision is shown before they begin."""

@@ -11,9 +11,8 @@ def test_versions_are_found_by_an_index_and_not_by_a_walk() -> None:  # 4
     connection = sqlite3.connect(":memory:")
     connection.executescript(SCHEMA)
     plans = [
-        "SELECT id, branch FROM entry WHERE tenant = ? AND ver = ? AND ver <> '' LIMIT 1",
-        "SELECT id, seq, branch, parents, status, fp, digest FROM entry WHERE tenant = ? AND ver = ? AND ver <> ''"
-        " ORDER BY seq",
+        "SELECT id, branch FROM entry WHERE tenant = ? AND ver = ? LIMIT 1",
+        "SELECT id, seq, branch, parents, status, fp, digest FROM entry WHERE tenant = ? AND ver = ? ORDER BY seq",
     ]
     for plan in plans:
         rows = connection.execute("EXPLAIN QUERY PLAN " + plan, ("t", "cv")).fetchall()

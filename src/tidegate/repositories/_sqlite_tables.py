@@ -71,7 +71,7 @@ CREATE TABLE IF NOT EXISTS ref (tenant TEXT, id TEXT, branch TEXT, head TEXT, pe
   lease_until INT, span INT, owner TEXT, ending BLOB, PRIMARY KEY (tenant, id, branch)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS entry (tenant TEXT, id TEXT, seq INT, kind INT, ver TEXT, parents TEXT, branch TEXT,
   status INT, fp BLOB, digest BLOB, ts INT, body BLOB, PRIMARY KEY (tenant, id, seq)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS entry_ver ON entry (tenant, ver) WHERE ver <> '';
+CREATE INDEX IF NOT EXISTS entry_ver ON entry (tenant, ver);
 CREATE TABLE IF NOT EXISTS item (tenant TEXT, id TEXT, seq INT, item TEXT, rev INT, nonce BLOB, ikey BLOB, hash BLOB,
   content BLOB, PRIMARY KEY (tenant, id, seq, item, rev)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS snap (tenant TEXT, id TEXT, seq INT, body BLOB, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
@@ -211,8 +211,10 @@ class Tables:
 
     def lookup(self, tenant: str, version: str, within: str) -> Node | None:
         """The version, unless it lies in another context than *within* that is gone."""
+        if not version:
+            return None
         rows = self.rows("SELECT id, seq, branch, parents, status, fp, digest FROM entry"
-                         " WHERE tenant = ? AND ver = ? AND ver <> '' ORDER BY seq", tenant, version)  # fmt: skip
+                         " WHERE tenant = ? AND ver = ? ORDER BY seq", tenant, version)  # fmt: skip
         if not rows:
             return None
         id, _, branch, parents, status, fp, digest = rows[-1]
@@ -254,7 +256,8 @@ class Tables:
             ts=now, body=draft.body,
         ))  # fmt: skip
         for one in draft.payloads:
-            hash_, content = None, one.body
+            hash_: bytes | None = None
+            content: bytes | None = one.body
             if len(one.body) >= BLOB and not one.ikey:
                 hash_ = sha256(one.body).digest()
                 content = None
@@ -329,7 +332,7 @@ class Tables:
         chain = missing(parent, head, lambda version: self.lookup(tenant, version, id))
         rows: list[Any] = []
         for version in chain or ():
-            rows += self.rows(_ENTRY + " WHERE tenant = ? AND ver = ? AND ver <> '' AND id = ?", tenant, version, id)
+            rows += self.rows(_ENTRY + " WHERE tenant = ? AND ver = ? AND id = ?", tenant, version, id)
         rows.sort()
         payloads: dict[int, list[Payload]] = {}
         sizes: list[int] = []
@@ -368,7 +371,7 @@ class Tables:
             return Found(rows[0][0]) if rows and (context is None or not self.is_gone(context)) else None
         if address.kind == "context":
             return Found(address.id) if self.context(asker.tenant, address.id) is not None else None
-        rows = self.rows("SELECT id, branch FROM entry WHERE tenant = ? AND ver = ? AND ver <> '' LIMIT 1",
+        rows = self.rows("SELECT id, branch FROM entry WHERE tenant = ? AND ver = ? LIMIT 1",
                          asker.tenant, address.id)  # fmt: skip
         return Found(rows[0][0], address.id, rows[0][1]) if rows else None
 
@@ -487,7 +490,7 @@ class Tables:
         if done.outcome != "ok":
             return Committed(done.outcome)
         if done.again or ref is None or node is None:
-            last = self.rows("SELECT max(seq) FROM entry WHERE tenant = ? AND ver = ? AND ver <> ''", asker.tenant,
+            last = self.rows("SELECT max(seq) FROM entry WHERE tenant = ? AND ver = ?", asker.tenant,
                              lease.version)[0][0]  # fmt: skip
             return Committed("ok", last, context.gen)
         seq = self.log(context, "commit", lease.version, (node.parent,) if node.parent else (), ref.name, record.status,

@@ -336,9 +336,12 @@ class _Delta:
 
     def _patch(self, op: Patch) -> None:
         try:
-            patch = read_patch(loads(op.patch))
+            told = loads(op.patch)
+            patch = read_patch(told)
         except (ValueError, TypeError, AttributeError):
             raise _Refused("patch_failed", "/patch") from None
+        if not isinstance(told, list):
+            raise _Refused("patch_failed", "/patch")
         self._patches += len(patch)
         if self._patches > self.stamp.limits.patch_ops:
             raise _Refused("too_many_ops", "/patch")

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 
+from tidegate.exchange.context_log import Asker
 from tidegate.repositories._sqlite_tables import SCHEMA, Tables
 
 
 def test_versions_are_found_by_an_index_and_not_by_a_walk() -> None:  # 4
+    seen: list[str] = []
     connection = sqlite3.connect(":memory:")
     connection.executescript(SCHEMA)
-    plans = [
-        "SELECT id, branch FROM entry WHERE tenant = ? AND ver = ? LIMIT 1",
-        "SELECT id, seq, branch, parents, status, fp, digest FROM entry WHERE tenant = ? AND ver = ? ORDER BY seq",
-    ]
-    for plan in plans:
-        rows = connection.execute("EXPLAIN QUERY PLAN " + plan, ("t", "cv")).fetchall()
-        assert "USING INDEX entry_ver (tenant=? AND ver=?)" in rows[0][3]
+    tables = Tables(connection, lambda: 5, bytes)
+    connection.set_trace_callback(seen.append)
+    assert tables.lookup("t", "cv", "ctx") is None
+    assert tables.resolve(Asker("t"), "cv_01ARZ3NDEKTSV4RRFFQ69G5FAV") is None
+    connection.set_trace_callback(None)
+    assert len(seen) == 2
+    for statement in seen:
+        plan = connection.execute("EXPLAIN QUERY PLAN " + statement).fetchall()
+        assert [row[3] for row in plan] == ["SEARCH entry USING INDEX entry_ver (tenant=? AND ver=?)"]
 
 
 def test_reads_are_counted_statement_by_statement() -> None:

@@ -213,7 +213,7 @@ class Tables:
         """The version, unless it lies in another context than *within* that is gone."""
         if not version:
             return None
-        rows = self.rows("SELECT id, seq, branch, parents, status, fp, digest FROM entry"
+        rows = self.rows("SELECT id, seq, branch, parents, status, fp, digest FROM entry INDEXED BY entry_ver"
                          " WHERE tenant = ? AND ver = ? ORDER BY seq", tenant, version)  # fmt: skip
         if not rows:
             return None
@@ -332,7 +332,9 @@ class Tables:
         chain = missing(parent, head, lambda version: self.lookup(tenant, version, id))
         rows: list[Any] = []
         for version in chain or ():
-            rows += self.rows(_ENTRY + " WHERE tenant = ? AND ver = ? AND id = ?", tenant, version, id)
+            rows += self.rows(
+                _ENTRY + " INDEXED BY entry_ver WHERE tenant = ? AND ver = ? AND id = ?", tenant, version, id
+            )
         rows.sort()
         payloads: dict[int, list[Payload]] = {}
         sizes: list[int] = []
@@ -371,7 +373,7 @@ class Tables:
             return Found(rows[0][0]) if rows and (context is None or not self.is_gone(context)) else None
         if address.kind == "context":
             return Found(address.id) if self.context(asker.tenant, address.id) is not None else None
-        rows = self.rows("SELECT id, branch FROM entry WHERE tenant = ? AND ver = ? LIMIT 1",
+        rows = self.rows("SELECT id, branch FROM entry INDEXED BY entry_ver WHERE tenant = ? AND ver = ? LIMIT 1",
                          asker.tenant, address.id)  # fmt: skip
         return Found(rows[0][0], address.id, rows[0][1]) if rows else None
 
@@ -490,7 +492,7 @@ class Tables:
         if done.outcome != "ok":
             return Committed(done.outcome)
         if done.again or ref is None or node is None:
-            last = self.rows("SELECT max(seq) FROM entry WHERE tenant = ? AND ver = ?", asker.tenant,
+            last = self.rows("SELECT max(seq) FROM entry INDEXED BY entry_ver WHERE tenant = ? AND ver = ?", asker.tenant,
                              lease.version)[0][0]  # fmt: skip
             return Committed("ok", last, context.gen)
         seq = self.log(context, "commit", lease.version, (node.parent,) if node.parent else (), ref.name, record.status,

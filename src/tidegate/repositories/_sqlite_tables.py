@@ -214,7 +214,7 @@ class Tables:
         if not version:
             return None
         rows = self.rows("SELECT id, seq, branch, parents, status, fp, digest FROM entry INDEXED BY entry_ver"
-                         " WHERE tenant = ? AND ver = ? ORDER BY seq", tenant, version)  # fmt: skip
+                         " WHERE tenant = ? AND ver = ? ORDER BY id, seq", tenant, version)  # fmt: skip
         if not rows:
             return None
         id, _, branch, parents, status, fp, digest = rows[-1]
@@ -492,8 +492,8 @@ class Tables:
         if done.outcome != "ok":
             return Committed(done.outcome)
         if done.again or ref is None or node is None:
-            last = self.rows("SELECT max(seq) FROM entry INDEXED BY entry_ver WHERE tenant = ? AND ver = ?", asker.tenant,
-                             lease.version)[0][0]  # fmt: skip
+            last = self.rows("SELECT max(seq) FROM entry INDEXED BY entry_ver WHERE tenant = ? AND ver = ?",
+                             asker.tenant, lease.version)[0][0]  # fmt: skip
             return Committed("ok", last, context.gen)
         seq = self.log(context, "commit", lease.version, (node.parent,) if node.parent else (), ref.name, record.status,
                        node.fp, record.digest, record.output)  # fmt: skip

@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from context_house import CHAT, MESSAGES, RESPONSES, heard, one_model, play
+from context_house import MESSAGES, RESPONSES, chat, one_model, play, turn
 from conversation import House, settle
-from model_house import DONE, END, STREAM_HEAD, USAGE, ask, asked_of, chunk, completion, piece, unchunked, whole
-
-
-def chat(text: str, **more: Any) -> dict[str, Any]:
-    return {"model": "fast", "messages": [{"role": "user", "content": text}], **more}
-
-
-async def turn(house: House, client: Any, body: dict[str, Any], said: str, path: str = CHAT, **fields: str) -> Any:
-    """(status, fields, body) for the client, and what the provider was asked."""
-    client.says(ask(body, path, **fields))
-    await settle()
-    side = house.upstreams[-1] if house.upstreams else None
-    asked = None
-    if side is not None:
-        sent = side.hears()
-        if sent:
-            asked = json.loads(sent.partition(b"\r\n\r\n")[2])
-            side.says(whole(200, completion(said)))
-            await settle()
-    return *heard(client), asked
+from model_house import DONE, END, STREAM_HEAD, USAGE, ask, asked_of, chunk, piece, unchunked
 
 
 def test_two_chat_turns_a_response_and_a_message_are_one_conversation_1_2() -> None:

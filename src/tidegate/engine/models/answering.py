@@ -33,7 +33,7 @@ HOPELESS: Final = frozenset({
     "budget_exceeded", "quota_exceeded", "context_conflict", "history_diverged", "merge_conflict",
 })  # fmt: skip
 """Codes that no repetition helps; SDKs would repeat any 409 by themselves (CRP 3.7)."""
-HOPELESS_REASONS: Final = frozenset({"upstream_auth", "upstream_denied", "upstream_quota", "no_credential"})
+HOPELESS_REASONS: Final = frozenset({"upstream_auth", "upstream_denied", "upstream_quota", "no_credential", "fenced"})
 
 TOLD_MEMBERS: Final = frozenset({"context", "errors", "levels", "supported"})
 """What CRP adds to an error."""

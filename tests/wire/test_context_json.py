@@ -78,8 +78,11 @@ def test_times_are_rfc_3339(text: str, ms: int) -> None:
     assert read_time(write_time(ms)) == ms
 
 
-@pytest.mark.parametrize("text", ["", "2026-11-22", "2026-11-22T09:02:00", "2026-13-22T09:02:00Z", "1795338120",
-                                  "2026-11-22T09:02:60Z", "2026-11-22T09:02:00+24:00", "٢026-11-22T09:02:00Z"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["", "2026-11-22", "2026-11-22T09:02:00", "2026-13-22T09:02:00Z", "1795338120", "2026-11-22T09:02:60Z",
+     "2026-11-22T09:02:00+24:00", "٢026-11-22T09:02:00Z"],
+)  # fmt: skip
 def test_a_time_without_a_zone_or_off_the_calendar_is_none(text: str) -> None:
     with pytest.raises(ValueError):
         read_time(text)
@@ -268,8 +271,8 @@ def test_limits_of_a_delta_are_enforced_at_limit_and_one_41() -> None:
     with pytest.raises(Fault) as caught:
         read_ops([{"op": "append", "items": []}] * 3, limits)
     assert caught.value.extra == {"errors": [{"op": 2, "reason": "too_many_ops", "pointer": ""}]}
-    for ops in ([{"op": "append", "items": [item] * 3}], [{"op": "append", "items": [item] * 2},
-                                                          {"op": "put", "item": {"type": "fact", "key": "k"}}]):  # fmt: skip
+    put = {"op": "put", "item": {"type": "fact", "key": "k"}}
+    for ops in ([{"op": "append", "items": [item] * 3}], [{"op": "append", "items": [item] * 2}, put]):
         with pytest.raises(Fault) as caught:
             read_ops(ops, limits)
         assert caught.value.code == "too_large"

@@ -128,7 +128,7 @@ class _Work:
         self.ask = ask
         self.target = target
         self.tools = tuple(sorted(ask.asked.tools, key=_name_of))
-        self.system = ask.asked.messages
+        self.system = tuple([_bare(message) for message in ask.asked.messages])
         self.elided: dict[str, str] = {}
         self.told: list[Elided] = []
         self.begun: EpochBegun | None = None
@@ -151,8 +151,10 @@ class _Work:
         """Choose the epoch: the one that lasts, or a new one where that must be, or where the prompt has outgrown its
         budget."""
         ask = self.ask
-        system = digest_of(encode(self.system) if self.system else b"")
-        tools = digest_of(encode(self.tools) if self.tools else b"")
+        system = digest_of(encode([_unmarked(message) for message in self.system]) if self.system else b"")
+        tools = digest_of(
+            encode([replace(tool, cache=None) if tool.cache else tool for tool in self.tools]) if self.tools else b""
+        )
         frozen = ask.frozen
         reason = "created"
         if frozen is not None:
@@ -391,6 +393,20 @@ def digest_of(data: bytes) -> str:
 def quarter_of(tool: Tool) -> int:
     """Tokens of a tool's definition, estimated."""
     return quarter(tool.name) + quarter(tool.description) + (len(tool.schema or tool.value) + 3) // 4
+
+
+def _bare(message: Message) -> Message:
+    """*message* by its fields alone: bytes as they came would differ from those of a turn that inherits it."""
+    if not message.raw and not any(part.raw for part in message.parts):
+        return message
+    parts = tuple([replace(part, raw=b"") if part.raw else part for part in message.parts])
+    return replace(message, parts=parts, raw=b"")
+
+
+def _unmarked(message: Message) -> Message:
+    if not _is_marked(message):
+        return message
+    return replace(message, parts=tuple([replace(part, cache=None) for part in message.parts]))
 
 
 def _name_of(tool: Tool) -> str:

@@ -1,0 +1,111 @@
+"""Prompts of turns on a whole engine: the prefix survives in the log, epochs are logged once (CRP 7; #42, I6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from context_house import CHAT, heard, one_model, play
+from conversation import House, settle
+from model_house import ask, asked_of, completion, whole
+
+from tidegate.engine.contexts.prompting import frozen_at
+from tidegate.exchange.context import EpochBegun
+
+
+def chat(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "fast", "messages": [{"role": "user", "content": text}], **more}
+
+
+async def turn(house: House, client: Any, body: dict[str, Any], said: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what the client was told, what the provider was asked)."""
+    client.says(ask(body, CHAT))
+    await settle()
+    side = house.upstreams[-1]
+    _, _, asked = asked_of(side)
+    side.says(whole(200, completion(said)))
+    await settle()
+    status, _, told = heard(client)
+    assert status == 200, told
+    return told, asked
+
+
+def held_of(house: House) -> Any:
+    return next(iter(house.runtime.contexts._held.values()))
+
+
+def epochs(house: House) -> list[str]:
+    history = held_of(house).history
+    return [change.reason for entry in history.log() for change in entry.changes if isinstance(change, EpochBegun)]
+
+
+def test_an_epoch_is_logged_once_and_a_fact_that_changes_stands_in_the_tail_44() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        fact = {"op": "put", "item": {"type": "fact", "key": "city", "content": "Ulm"}}
+        told, asked = await turn(house, client, chat("one", session_id="s", delta_updates=[fact]), "first")
+        block = '<context-data>\ncity: "Ulm"\n</context-data>'
+        assert [m["content"] for m in asked["messages"]] == [block, "one"]
+        fact = {"op": "put", "item": {"type": "fact", "key": "city", "content": "Bonn"}}
+        told, asked = await turn(house, client, chat("two", session_id="s", delta_updates=[fact]), "second")
+        changed = '<context-data since="last block">\ncity: "Bonn"\n</context-data>'
+        assert [m["content"] for m in asked["messages"]] == [block, "one", "first", changed, "two"]
+        told, asked = await turn(house, client, chat("three", session_id="s", context={"return": "full"}), "third")
+        assert [m["content"] for m in asked["messages"]] == [
+            block, "one", "first", "two", "second", changed, "three",
+        ]  # fmt: skip
+        assert epochs(house) == ["created"]
+        assert told["context"]["cache"]["reason"] == "below_minimum"
+
+    play(scene, one_model())
+
+
+def test_another_system_text_begins_an_epoch_and_it_is_logged_why() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        await turn(house, client, chat("one", session_id="s"), "first")
+        body = chat("two", session_id="s")
+        body["messages"].insert(0, {"role": "system", "content": "Be brief."})
+        _, asked = await turn(house, client, body, "second")
+        assert [m["content"] for m in asked["messages"]] == ["Be brief.", "one", "first", "two"]
+        _, asked = await turn(house, client, chat("three", session_id="s"), "third")
+        assert [m["content"] for m in asked["messages"]] == ["Be brief.", "one", "first", "two", "second", "three"]
+        assert epochs(house) == ["created", "system"]
+
+    play(scene, one_model())
+
+
+def test_a_worker_that_knows_nothing_folds_the_same_prefix_i6() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        for number in range(6):
+            await turn(house, client, chat(f"say {number}", session_id="s"), f"said {number}")
+        held = held_of(house)
+        known = frozen_at(held, held.head("main"))
+        held.prefixes.clear()
+        fresh = frozen_at(held, held.head("main"))
+        assert known is not None and fresh is not None and known is not fresh
+        assert [item.id for item in known.told.items[: known.count]] == [item.id for item in fresh.told.items]
+        assert (known.tokens, known.facts, known.begun) == (fresh.tokens, fresh.facts, fresh.begun)
+        _, asked = await turn(house, client, chat("last", session_id="s"), "end")
+        assert len(asked["messages"]) == 13
+
+    play(scene, one_model())
+
+
+def test_a_policy_of_the_request_is_a_patch_and_an_unknown_one_is_refused() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        for number in range(4):
+            await turn(house, client, chat(f"say {number} " + "x" * 400, session_id="s"), "said " + "y" * 400)
+        patch = {"budget": {"max_input": 500, "reserve_output": 0}, "keep": {"first_turns": 0, "last_turns": 1},
+                 "recall": {"share": 0}}  # fmt: skip
+        told, asked = await turn(
+            house, client, chat("now", session_id="s", context={"policy": patch, "return": "full"}), "ok"
+        )
+        assert [m["content"][:5] for m in asked["messages"]] == ["say 3", "said ", "now"]
+        assert [one["as"] for one in told["context"]["elided"]] == ["dropped"] * 6
+        told, asked = await turn(house, client, chat("then", session_id="s"), "ok")
+        assert [m["content"][:5] for m in asked["messages"]] == ["say 3", "said ", "now", "ok", "then"]
+        assert epochs(house) == ["created", "reduced"]
+
+    play(scene, one_model())

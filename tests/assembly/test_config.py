@@ -49,9 +49,9 @@ def test_unknown_keys_are_refused_at_every_depth() -> None:
 @pytest.mark.parametrize(
     ("route", "message"),
     [
-        ({}, "a route has exactly one of upstream, split, respond, redirect and llm; here: none of them"),
+        ({}, "a route has exactly one of upstream, split, respond, redirect, llm and contexts; here: none of them"),
         ({"upstream": "a", "respond": {}},
-         "a route has exactly one of upstream, split, respond, redirect and llm; here: upstream and respond"),
+         "a route has exactly one of upstream, split, respond, redirect, llm and contexts; here: upstream and respond"),
         ({"redirect": {"prefix": "/x"}, "match": {"path": "/a", "exact": True}},
          "redirect.prefix needs a match on a path prefix"),
         ({"redirect": {}}, "a redirect that changes nothing would never end"),

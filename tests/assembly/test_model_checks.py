@@ -154,8 +154,9 @@ def test_a_good_config_of_models_has_nothing_to_say(tmp_path: Path) -> None:
         (HEAD + TAIL.replace("llm: {}", "llm: {raw: x, provider: y}"), [
             "gw.yaml:8: routes[0].llm.raw: there is no provider x  fix: known here: o",
             "gw.yaml:8: routes[0].llm.provider: there is no provider y  fix: known here: o"]),
-        (HEAD + TAIL.replace("llm: {}", "llm: {contexts: {}}"), [
-            "gw.yaml:8: routes[0].llm.contexts: is not available in this version  fix: leave it out"]),
+        (HEAD + TAIL.replace("llm: {}", "llm: {contexts: {policy: tight}}"), [
+            "gw.yaml:8: routes[0].llm.contexts.policy: there is no context policy tight  "
+            "fix: known here: agent-default chat-default verbatim"]),
         (HEAD + TAIL.replace("path: /v1}", "path: /v1, exact: true}"), [
             "gw.yaml:8: routes[0]: llm needs a match on a path prefix: what follows says which surface is meant"]),
         (HEAD + TAIL.replace("llm: {}", "respond: {}, timeouts: {first: 1s}"), [

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from pydantic import BaseModel
 
-from tidegate.assembly import config, config_models, parts
+from tidegate.assembly import config, config_contexts, config_models, parts
 from tidegate.ports.filter import HOOKS
 
 PARTS = [(kind, use) for kind in parts.KINDS for use in parts.known(kind)]
@@ -53,7 +53,7 @@ def test_every_hook_of_a_filter_is_one_that_is_called(use: str) -> None:
     assert [name for name in dir(part) if name.startswith("on_") and name not in HOOKS] == []
 
 
-@pytest.mark.parametrize("home", [config, config_models], ids=lambda home: home.__name__)
+@pytest.mark.parametrize("home", [config, config_contexts, config_models], ids=lambda home: home.__name__)
 def test_every_setting_of_the_gateway_is_explained(home: ModuleType) -> None:
     known = {m for _, m in inspect.getmembers(home, inspect.isclass) if issubclass(m, BaseModel)}
     assert known

@@ -19,7 +19,7 @@ LONG = {
     "assembly/config.py": "one model for each section a config may have, in the order of the reference",
 }
 
-KINDS = ("filters", "balancers", "discoveries", "sinks", "authorities")
+KINDS = ("filters", "balancers", "discoveries", "sinks", "authorities", "repositories")
 
 
 def name_of(file: Path) -> str:

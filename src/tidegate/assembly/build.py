@@ -19,6 +19,7 @@ import msgspec
 
 from tidegate.assembly import config as c
 from tidegate.assembly import config_words as w
+from tidegate.assembly import contexts
 from tidegate.assembly.chains import Chains, Made, body_limit_of
 from tidegate.assembly.config_models import Model, Provider
 from tidegate.assembly.facts import FactTable
@@ -28,6 +29,7 @@ from tidegate.assembly.parts import PartError, PartErrors, Shelf
 from tidegate.assembly.problems import FieldPath
 from tidegate.assembly.read import BadReference, resolve_tree
 from tidegate.exchange.head import Answer, Fields
+from tidegate.ports.contexts import ContextsPlan
 from tidegate.ports.plan import (
     ArmPlan,
     BatchPlan,
@@ -101,6 +103,9 @@ class Built:
         self.filters: dict[str, Made] = {}
         self.balancers: dict[str, Made] = {}
         self.sinks: dict[str, Made] = {}
+        self.stores: dict[str, Made] = {}
+        self.discovery: RoutePlan | None = None
+        """The route nobody wrote: ``/.well-known/crp``."""
         self.settings: bytes = b""
         self.surroundings: tuple[object, ...] = ()
         """What every part may have read from its tools: parts are only kept while it stays the same."""
@@ -130,6 +135,7 @@ class Builder:
 
     environment  for the ``${...}`` of the config
     before       parts that stand before the filters of every route; no generation names them
+    workers      how many processes will run these Plans, 0 where nobody knows
     report       called for what cannot be built, which is then left out; by default a ``BuildError`` is raised
     """
 
@@ -141,8 +147,10 @@ class Builder:
         report: Callable[[BuildError], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
         shelf: Shelf | None = None,
+        workers: int = 0,
     ) -> None:
         self._environment = environment
+        self._workers = workers
         self._before = [Made(type(part).__name__.lower(), b"", part) for part in before]
         self._report = report
         self._clock = clock
@@ -172,7 +180,7 @@ class Builder:
         items = split(generation)
         folder = Path(items.folder)
         settings, gateway = self._settings(items, folder)
-        work = _Work(self._shelf, gateway, folder, tools_for, previous, standing=self._before)
+        work = _Work(self._shelf, gateway, folder, tools_for, previous, standing=self._before, workers=self._workers)
         built = work.built
         built.generation, built.settings = items, settings
 
@@ -234,6 +242,7 @@ class Builder:
                 if clock() - begun > SLICE:
                     yield
                     begun = clock()
+            work.add_implicit(table)
             router = table.finish()
         return work.finish(router, self._about)
 
@@ -263,6 +272,7 @@ class Builder:
             with self._about(("routes", index, "match", "path")):
                 if known is not None:
                     table.add(known[1])
+        work.add_implicit(table)
         return work.finish(table.finish(), self._about)
 
     def _settings(self, items: Generation, folder: Path) -> tuple[bytes, c.Gateway]:
@@ -325,8 +335,9 @@ class _Work:
 
     def __init__(
         self, shelf: Shelf, gateway: c.Gateway, folder: Path, tools_for: ToolsFor, previous: Built | None,
-        *, once: bool = False, standing: Iterable[Made] = (),
+        *, once: bool = False, standing: Iterable[Made] = (), workers: int = 0,
     ) -> None:  # fmt: skip
+        self._workers = workers
         self.built = Built()
         self.upstreams: dict[str, UpstreamPlan] = {}
         self._shelf = shelf
@@ -353,9 +364,7 @@ class _Work:
             return before
         if self._once is not None and (made := self._once.get((kind, key))) is not None:
             return made
-        tools = self._tools_for(scope)
-        tools.name, tools.config_folder, tools.cleartext = self._gateway.name, self._folder, self._cleartext
-        made = Made(part.use, key, self._shelf.make(kind, part.use, part.settings, tools, key))
+        made = Made(part.use, key, self._shelf.make(kind, part.use, part.settings, self._prepared(scope), key))
         if self._once is not None:
             self._once[kind, key] = made
         return made
@@ -523,6 +532,8 @@ class _Work:
         if item.llm is not None:
             llm = llm_plan(item.llm, self.model_times(item), body_limit_of(made))
             chain = {**chain, "body_limit": max(llm.body, llm.multipart)}
+        elif item.contexts is not None:
+            chain = {**chain, "body_limit": min(body_limit_of(made) or contexts.BODY, contexts.BODY)}
         return RoutePlan(
             name=item.name,
             lane=item.lane,
@@ -543,6 +554,7 @@ class _Work:
             identity_fields=tuple(item.identity_fields.items()),
             log_query=tuple(item.log_query),
             llm=llm,
+            contexts=contexts.route_contexts(item),
             **chain,
         )
 
@@ -567,7 +579,15 @@ class _Work:
         """The router before, if not one route has changed or moved."""
         before, now = list(self._previous.routes.values()), list(self.built.routes.values())
         same = bool(now) and len(before) == len(now) and all(map(is_, before, now))
-        return self._previous.plan.router if same else None
+        if not same:
+            return None
+        self.built.discovery = self._previous.discovery
+        return self._previous.plan.router
+
+    def add_implicit(self, table: RouterBuilder) -> None:
+        """Routes that come with others."""
+        entries = [entry for _, entry in self.built.routes.values()]
+        self.built.discovery = contexts.add_implicit(table, entries, self._chains.of(()))
 
     def finish(self, router: Any, about: Callable[[FieldPath], AbstractContextManager[None]]) -> Built:
         """The Plan around everything built."""
@@ -575,11 +595,31 @@ class _Work:
         for index, part in enumerate(self._gateway.sinks or [w.Part(use="access_log")]):
             with about(("sinks", index)):
                 sinks.append(self._sink(part, index))
-        routes = tuple(route for route, _ in self.built.routes.values())
-        self.built.plan = self._plan(router, routes, tuple(sinks))
+        routes = [route for route, _ in self.built.routes.values()]
+        kept: ContextsPlan | None = None
+        if any(route.contexts is not None for route in routes):
+            with about(("repository",)):
+                kept = self._contexts()
+        if self.built.discovery is not None:
+            routes.append(self.built.discovery)
+        self.built.plan = self._plan(router, tuple(routes), tuple(sinks), kept)
         return self.built
 
-    def _plan(self, router: Any, routes: tuple[RoutePlan, ...], sinks: tuple[Sink, ...]) -> Plan:
+    def _contexts(self) -> ContextsPlan:
+        """The repository, which outlives this build while its settings stay the same."""
+        stores = contexts.Stores(self._shelf, self._prepared, self._previous.stores)
+        self.built.stores = stores.made
+        return stores.plan(self._gateway, self._workers)
+
+    def _prepared(self, scope: str) -> PartTools:
+        """The tools of the part at *scope*."""
+        tools = self._tools_for(scope)
+        tools.name, tools.config_folder, tools.cleartext = self._gateway.name, self._folder, self._cleartext
+        return tools
+
+    def _plan(
+        self, router: Any, routes: tuple[RoutePlan, ...], sinks: tuple[Sink, ...], kept: ContextsPlan | None
+    ) -> Plan:
         gateway = self._gateway
         forwarded = gateway.forwarded
         methods = KNOWN_METHODS.union(*(route.methods for route in routes if not route.methods <= KNOWN_METHODS))
@@ -604,6 +644,7 @@ class _Work:
             drain_finish=gateway.drain.finish,
             debug_scope=gateway.debug_scope,
             models=self.built.models.plan,
+            contexts=kept,
             faults_allowed=gateway.faults.allow,
         )
 

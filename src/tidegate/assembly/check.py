@@ -6,6 +6,7 @@ step builds the whole Plan with tools that do nothing, so that no worker ever me
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ from tidegate.assembly.build import Builder, BuildError, Built, collector_paused
 from tidegate.assembly.chains import Made
 from tidegate.assembly.config import LATER, Gateway, Upstream
 from tidegate.assembly.config_words import Address, Part, split_address, split_url
+from tidegate.assembly.contexts import check_contexts
 from tidegate.assembly.facts import FactTable
 from tidegate.assembly.inert import InertTools
 from tidegate.assembly.model_checks import advise_models, check_models, model_facts
@@ -70,13 +72,14 @@ class Checked:
         return generation.write(self.config, self.source.references, number, self.folder, digest, facts)
 
 
-def check(path: Path, environment: Mapping[str, str]) -> Checked:
-    """The config at *path*, proved. Raises ``ConfigError`` with everything that is wrong with it."""
+def check(path: Path, environment: Mapping[str, str], workers: int = 0) -> Checked:
+    """The config at *path*, proved for *workers*, 0 for as many as it says itself. Raises ``ConfigError`` with
+    everything that is wrong with it."""
     with collector_paused():
-        return _check(path, environment)
+        return _check(path, environment, workers)
 
 
-def _check(path: Path, environment: Mapping[str, str]) -> Checked:
+def _check(path: Path, environment: Mapping[str, str], workers: int) -> Checked:
     source = read(path, environment)
     try:
         config = Gateway.model_validate(source.tree)
@@ -91,6 +94,7 @@ def _check(path: Path, environment: Mapping[str, str]) -> Checked:
     _admin(found, config, environment)
     _settings(found, config, shelf)
     check_models(found, config, environment)
+    check_contexts(found.bad, config, workers or config.workers or os.cpu_count() or 1)
     found.stop_if_bad()
     facts = model_facts(config)
     built = _trial(found, config, environment, shelf, facts)

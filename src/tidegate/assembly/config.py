@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from tidegate.assembly.config_contexts import ContextPolicy, PlaneContexts, Repository
 from tidegate.assembly.config_models import (
     Budgets,
     ConsumerKey,
@@ -61,11 +62,10 @@ from tidegate.rules.canonical import canonical_path
 
 LATER: Final = {
     "gateway": frozenset({
-        "prompts", "context_policies", "contexts", "store", "repository", "authority", "secrets", "budgets", "records",
-        "alerts", "teams", "guardrails", "embedders", "prices",
+        "prompts", "contexts", "store", "authority", "secrets", "budgets", "records", "alerts", "teams", "guardrails",
+        "embedders", "prices",
     }),
-    "route": frozenset({"grpc", "prompt", "contexts", "cache", "records", "guardrails"}),
-    "llm": frozenset({"contexts"}),
+    "route": frozenset({"grpc", "prompt", "cache", "records", "guardrails"}),
     "model": frozenset({"shadow"}),
     "upstream": frozenset({"grpc", "descriptors"}),
     "split": frozenset({"schedule", "rollback"}),
@@ -618,11 +618,12 @@ class Redirect(Section):
         return self
 
 
-ACTIONS: Final = ("upstream", "split", "respond", "redirect", "llm")
+ACTIONS: Final = ("upstream", "split", "respond", "redirect", "llm", "contexts")
 
 
 class Route(Section):
-    """What happens to the requests it takes: ``match`` and exactly one of ``upstream split respond redirect llm``."""
+    """What happens to the requests it takes: ``match`` and exactly one of ``upstream split respond redirect llm
+    contexts``."""
 
     name: Name
     """Unique among routes; what records and metrics call it."""
@@ -641,6 +642,9 @@ class Route(Section):
     llm: Llm | None = None
     """Serve model surfaces under the path: ``{}`` for all of them. Its ``timeouts`` are those of calls to models:
     ``request`` is 10 minutes by default."""
+    contexts: PlaneContexts | None = None
+    """Serve the context plane under the path: ``{}``. With it come, beside the path and with the same filters,
+    ``context-templates`` and ``context-dictionaries``, and ``/.well-known/crp`` for everyone."""
     priority: Annotated[int, Field(ge=0, le=3)] = 2
     """Level in queues: 0 critical, 1 high, 2 normal, 3 low; a consumer's own wins (S22.2)."""
     timeouts: RouteTimeouts | None = None
@@ -669,18 +673,23 @@ class Route(Section):
         given = [name for name in ACTIONS if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(given) if given else "none of them"
-            raise ValueError(f"a route has exactly one of upstream, split, respond, redirect and llm; here: {found}")
+            words = f"{', '.join(ACTIONS[:-1])} and {ACTIONS[-1]}"
+            raise ValueError(f"a route has exactly one of {words}; here: {found}")
         if self.redirect is not None and self.redirect.prefix is not None and self.match.kind != "prefix":
             raise ValueError("redirect.prefix needs a match on a path prefix")
         if self.llm is not None and self.match.kind != "prefix":
             raise ValueError("llm needs a match on a path prefix: what follows says which surface is meant")
+        if self.contexts is not None and self.match.kind != "prefix":
+            raise ValueError("contexts needs a match on a path prefix: what follows says which context is meant")
         if self.llm is None and self.timeouts is not None and self.timeouts.first is not None:
             raise ValueError("timeouts.first is for routes with llm; here, timeouts.request bounds the answer's head")
         return self
 
     @property
-    def lane(self) -> Literal["http", "respond", "redirect", "llm"]:
+    def lane(self) -> Literal["http", "respond", "redirect", "llm", "contexts"]:
         """Which lane of the engine carries it."""
+        if self.contexts is not None:
+            return "contexts"
         if self.llm is not None:
             return "llm"
         return "respond" if self.respond is not None else "redirect" if self.redirect is not None else "http"
@@ -789,6 +798,10 @@ class Gateway(Section):
     """Whose consumers those are; only needed for what a tenant's consumers share."""
     ledger: Ledger = Ledger()
     """Where costs of model calls are written down."""
+    repository: Repository | None = None
+    """Where conversations are kept; unset: ``sqlite`` in the data folder, once a route has contexts."""
+    context_policies: Annotated[tuple[ContextPolicy, ...], Field(max_length=1000)] = ()
+    """What gives way when conversations do not fit; ``chat-default``, ``agent-default``, ``verbatim`` are there."""
     consumers: tuple[Consumer, ...] = ()
     """Callers with credentials."""
     routes: tuple[Route, ...] = ()

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from tidegate.assembly.config_contexts import LlmContexts
 from tidegate.assembly.config_words import FieldName, FieldValue, Key, Moment, Name, Part, Section, unique
 from tidegate.ports.settings import Duration, Rate, Share, Size, parse_duration
 from tidegate.rules.pricing import dollars
@@ -460,6 +461,9 @@ class Llm(Section):
     fetch_media: bool | Annotated[tuple[MediaHost, ...], Field(max_length=64)] = False
     """Fetch media by URL for targets that take bytes only: from anywhere public, or from these hosts (``*.example.com``
     for all below)."""
+    contexts: LlmContexts | None = None
+    """Keep conversations: ``{}``. Clients then send what is new and the id of what it continues; unset: nothing is
+    kept."""
     emulate: bool = False
     """Make structured output by a forced tool where a target has none."""
     bill: Literal["winner", "all"] = "winner"

@@ -23,6 +23,7 @@ from tidegate.ports.filter import HOOKS
 
 KINDS: Final = {
     "filters": "filter", "balancers": "balancer", "discoveries": "discovery", "sinks": "sink", "strategies": "strategy",
+    "repositories": "repository",
 }  # fmt: skip
 """Kind (folder, entry point group) → what one is called."""
 TOOLLESS: Final = frozenset({"strategies"})

@@ -85,7 +85,7 @@ class Control:
         self.environment = environment
         self.loop = asyncio.get_event_loop()
         self.channel = birth.channel
-        self.generations = Generations(birth.config, environment)
+        self.generations = Generations(birth.config, environment, birth.workers or 0)
         self.folder = DataFolder(Path())
         self.peppers: tuple[bytes, ...] = ()
         self.segment: Segment | None = None

@@ -24,8 +24,10 @@ class Generations:
     """``number`` is the generation to be served, ``plan`` what it says (its parts do nothing), ``checked`` the config
     it was made from; None while control serves the last good one and the config is broken."""
 
-    def __init__(self, config: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, config: Path, environment: Mapping[str, str], workers: int = 0) -> None:
         self.config = config
+        self.workers = workers
+        """How many there will be, whatever the config says; 0: as it says."""
         self.environment = environment
         self.number = 0
         self.plan: Plan | None = None
@@ -39,7 +41,7 @@ class Generations:
         # Imported late: a control that takes over serves limits and money before it reads the config.
         from tidegate.assembly.check import check
 
-        return check(self.config, self.environment)
+        return check(self.config, self.environment, self.workers)
 
     def recall(self, folder: DataFolder) -> bool:
         """Take the newest generation on disk for the one being served; False when there is none to read."""

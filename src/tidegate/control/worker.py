@@ -29,6 +29,7 @@ from tidegate.assembly.generation import consumers, split
 from tidegate.assembly.worker_key_sets import WorkerKeySets
 from tidegate.authorities.local import LocalLimits
 from tidegate.control.channel import Channel
+from tidegate.control.context_keeper import ContextKeeper
 from tidegate.control.data_folder import DataFolder, FolderError
 from tidegate.control.harness import Gauge, Traps
 from tidegate.control.link import LinkClient, Message
@@ -122,7 +123,8 @@ class Worker:
         self.row = birth.segment.row(birth.row) if birth.segment is not None else None
         self.gauge = Gauge() if birth.test_profile else None
         self.traps = Traps() if birth.test_profile else None
-        self.builder = Builder(os.environ, before=[self.traps] if self.traps is not None else [])
+        self.builder = Builder(os.environ, before=[self.traps] if self.traps is not None else [],
+                               workers=birth.workers)  # fmt: skip
         self.consumers = WorkerConsumers(load_peppers(birth.folder, os.environ), time.time)
         self.limits = LocalLimits(time.monotonic, self._ask, self._waiter, self.loop.call_soon, birth.workers)
         self.key_sets = WorkerKeySets(time.monotonic, self._want_keys)
@@ -147,6 +149,7 @@ class Worker:
             self.ledger, time.monotonic, time.time, self._ask, self._waiter, self.loop.call_soon
         )  # fmt: skip
         self.tools.books = self.books
+        self.contexts = ContextKeeper(self.loop, self.tools.log)
         self.engine: Engine | None = None
         self.built: Built | None = None
         self.generation = 0
@@ -188,6 +191,7 @@ class Worker:
         for task in self.tasks:
             task.cancel()
         self.engine.close()
+        await self.contexts.close()
         self.books.close()
         # The last report and what the sinks wrote leave with this turn of the loop.
         await asyncio.sleep(0)
@@ -205,7 +209,10 @@ class Worker:
         # Control tells them too, but may be away just now: without them no endpoint would count as checked.
         self.engine.set_slots(kept_slots(self.birth.folder))
         self._take_durability(built)
+        await self.contexts.prepare(built.plan.contexts)
         await self.engine.start(built.plan, self._listeners(built))
+        # The listeners are heard in the next turn of the loop.
+        self.contexts.take(self.engine.running(), built.plan.contexts)
         self.built = built
         self.generation = self.wanted
         self._refuse(self.birth.refused)
@@ -282,11 +289,13 @@ class Worker:
         assert self.engine is not None
         built = await self._build(self.birth.folder.plan(number).read_bytes())
         callers = await self._read_consumers(built)
+        await self.contexts.prepare(built.plan.contexts)
         listeners = self._listeners(built)
         # One turn of the loop: no exchange sees the new plan with the old keys.
         before = self.consumers.configure(callers) if callers is not None else None
         self._take_durability(built)
         self.engine.apply(built.plan, listeners)
+        self.contexts.take(self.engine.running(), built.plan.contexts)
         self.built = built
         self.generation = number
         for name in [name for name in self.sockets if name not in listeners]:

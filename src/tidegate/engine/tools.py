@@ -217,12 +217,12 @@ class PartTools:
         self.base.log(level, event, scope=self.scope, **fields)
 
     def secret(self, reference: str) -> str:
-        """``cookies`` is derived from the node's root key, which control makes before the first worker is born: OSError
-        when it cannot be read. Anything else is the value itself, read by assembly."""
-        if reference != "cookies":
+        """``cookies`` and ``contexts`` are derived from the node's root key, which control makes before the first
+        worker is born: OSError when it cannot be read. Anything else is the value itself, read by assembly."""
+        if reference not in ("cookies", "contexts"):
             return reference
         root = (self.data_folder / "root.key").read_bytes()
-        return hmac.digest(root, b"cookies", "sha256").hex()
+        return hmac.digest(root, reference.encode(), "sha256").hex()
 
 
 class RoughTokens:

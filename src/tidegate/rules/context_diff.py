@@ -89,8 +89,8 @@ def diff(a: View, b: View) -> tuple[Op, ...]:
     """The ops for which ``apply(a, diff(a, b))`` is *b*, times of recording, revisions and what was superseded aside.
 
     An item is matched with itself, else with what has its key: one that was only revised is patched and keeps its id.
-    Common items stand in one order, as in all views of one log. A class that is lower in *b* is told as it is, though
-    no rule lets it through.
+    What has a key is the same under any id. What *a* has removed comes back at the end, for nothing is inserted; and a
+    class that is lower in *b* is told as it is, though no rule lets it through.
     """
     removed: list[Op] = []
     put: list[Op] = []
@@ -108,12 +108,12 @@ def diff(a: View, b: View) -> tuple[Op, ...]:
             if patch:
                 patched.append(Patch(on=item.id, patch=dumps(patch)))
         elif not says_the_same(item, other):
-            put.append(Put(item=_bare(other)))
+            put.append(Put(item=_bare(other, a)))
             continue
         mark = _mark_between(item, other)
         if mark is not None:
             marked.append(mark)
-    new = [_bare(item) for item in current_items(b) if item.id not in matched and item.type != "redacted"]
+    new = [_bare(item, a) for item in current_items(b) if item.id not in matched and item.type != "redacted"]
     appended: list[Op] = [
         Append(items=tuple(new[start : start + APPENDED])) for start in range(0, len(new), APPENDED)
     ]  # fmt: skip
@@ -133,7 +133,13 @@ def _match(item: Item, a: View, b: View) -> Item | None:
 
 def _heir(item: Item, a: View, b: View) -> Item | None:
     place = b.by_key.get(item.key) if item.key else None
-    return None if place is None or b.items[place].id in a.by_id else b.items[place]
+    if place is None:
+        return None
+    other = b.items[place]
+    there = a.by_id.get(other.id)
+    if there is None or a.by_key.get(a.items[there].key) != there:
+        return other
+    return None  # It holds in a as well, under another key, and is matched with itself.
 
 
 def _is_reachable(item: Item, other: Item) -> bool:
@@ -163,9 +169,10 @@ def _mark_between(item: Item, other: Item) -> Mark | None:
     return None if mark == Mark(id=item.id) else mark
 
 
-def _bare(item: Item) -> Item:
-    """*item* without what its own log made of it."""
-    return _replace(item, rev=0, recorded=0, tokens=0, digest=b"", supersedes="")
+def _bare(item: Item, a: View) -> Item:
+    """*item* without what its own log made of it, and without an id that *a* still has for what was superseded."""
+    id = "" if item.key and item.id in a.by_id else item.id
+    return _replace(item, id=id, rev=0, recorded=0, tokens=0, digest=b"", supersedes="")
 
 
 # -- from log to ops -------------------------------------------------------------------------------------------------

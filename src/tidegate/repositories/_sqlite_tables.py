@@ -55,6 +55,8 @@ from tidegate.rules.context_begin import (
 
 LAYOUT: Final = 1
 """``user_version`` of files written now; a later one is refused."""
+_RECENT: Final = 10_000
+"""Entries among which a repeated request is looked for; ten minutes do not make more."""
 _KINDS: Final[tuple[EntryKind, ...]] = ("reserve", "commit", "delta", "control")
 _STATUSES: Final[tuple[Status, ...]] = ("in_progress", "completed", "incomplete", "failed", "cancelled")
 _ACCESS: Final[tuple[Access, ...]] = ("subject", "group", "tenant")
@@ -78,7 +80,6 @@ CREATE TABLE IF NOT EXISTS snap (tenant TEXT, id TEXT, seq INT, body BLOB, PRIMA
 CREATE TABLE IF NOT EXISTS blob (tenant TEXT, hash BLOB, body BLOB, refs INT, PRIMARY KEY (tenant, hash)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS idem (tenant TEXT, scope TEXT, k TEXT, fp BLOB, ver TEXT, expires INT,
   PRIMARY KEY (tenant, scope, k)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS idem_ends ON idem (expires);
 CREATE TABLE IF NOT EXISTS tmpl (tenant TEXT, name TEXT, n INT, body BLOB, PRIMARY KEY (tenant, name, n)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tkey (tenant TEXT, v INT, sealed BLOB, PRIMARY KEY (tenant, v)) WITHOUT ROWID;
 """
@@ -226,8 +227,8 @@ class Tables:
 
     def known(self, tenant: str, scope: str, key: str, context: _Context) -> Known | None:
         """What was remembered, its turn settled if its lease is over: it may lie in another context."""
-        rows = self.rows("SELECT fp, ver, expires FROM idem WHERE tenant = ? AND scope = ? AND k = ?", tenant, scope,
-                         key)  # fmt: skip
+        rows = self.rows("SELECT fp, ver, expires FROM idem WHERE tenant = ? AND scope = ? AND k = ?",
+                         tenant, scope, key)  # fmt: skip
         if not rows:
             return None
         node = self.lookup(tenant, rows[0][1], context.id)
@@ -238,6 +239,13 @@ class Tables:
                 self.settle_overdue(other)
                 self.save(other)
         return Known(*rows[0])
+
+    def printed(self, context: _Context, fp: bytes) -> Known | None:
+        """The last turn of that fingerprint. Entries bear theirs, so what happens in a context is not noted twice."""
+        rows = self.rows("SELECT fp, ver, ts + ? FROM entry WHERE tenant = ? AND id = ? AND seq > ? AND fp = ?"
+                         " AND kind = 0 ORDER BY seq DESC LIMIT 1",
+                         RETRY_WINDOW, context.tenant, context.id, context.seq - _RECENT, fp)  # fmt: skip
+        return Known(*rows[0]) if rows else None
 
     def remember(self, tenant: str, scope: str, key: str, fp: bytes, version: str, until: int) -> None:
         self.sql("INSERT OR REPLACE INTO idem VALUES (?,?,?,?,?,?)", tenant, scope, key, fp, version, until)
@@ -419,10 +427,11 @@ class Tables:
             return Begun(outcome=outcome, context=id)
         tenant, now = asker.tenant, self.now()
         self.settle_overdue(context)
-        scope = request.scope or id
-        print_ = "fp:" + request.fp.hex()
+        abroad = "fp:" + request.fp.hex() if request.scope and request.scope != id else ""
         by_key = self.known(tenant, request.scope, "k:" + request.key, context) if request.key else None
-        by_fp = self.known(tenant, scope, print_, context) if request.retry else None
+        by_fp = None
+        if request.retry:
+            by_fp = self.known(tenant, request.scope, abroad, context) if abroad else self.printed(context, request.fp)
         done = decide_begin(now, id, request, context.refs, lambda version: self.lookup(tenant, version, id), by_key,
                             by_fp, context.size)  # fmt: skip
         if done.outcome != "ok":
@@ -433,7 +442,8 @@ class Tables:
             seq = node.seq if node is not None else 0
         else:
             seq = self._begin_turn(context, request, done, owner)
-            self.remember(tenant, scope, print_, request.fp, request.version, now + RETRY_WINDOW)
+            if abroad:
+                self.remember(tenant, request.scope, abroad, request.fp, request.version, now + RETRY_WINDOW)
             if request.key:
                 self.remember(tenant, request.scope, "k:" + request.key, request.fp, request.version,
                               now + IDEMPOTENCY)  # fmt: skip

@@ -10,9 +10,10 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from random import Random
-from threading import Thread
+from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any, Final, Literal, TypeVar
 
@@ -48,6 +49,10 @@ WINDOW: Final = 0.001
 _FIRST, _LONGEST = 0.0002, 0.02
 """Seconds between two tries for the lock, at first and at most, before jitter."""
 _READERS: Final = 2
+_CHECKPOINT: Final = 256
+"""Groups of writes after which the write-ahead log is moved into the file."""
+_PAGES: Final = 16_384
+"""Pages of the log from which the writer does it itself: others did not keep up."""
 _LOOKS: Final = (0.005, 0.1)
 """Seconds between two looks for what other processes wrote, the first and the longest."""
 
@@ -81,16 +86,38 @@ class _Job:
         self.error: BaseException | None = None
 
 
+class _Keeper(Thread):
+    """Moves what was written from the write-ahead log into the file: to sync takes long, and nobody waits for it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(name="contexts-keeper", daemon=True)
+        self.connection = connection
+        self.wake = Event()
+        self.over = False
+
+    def run(self) -> None:
+        while True:
+            self.wake.wait()
+            self.wake.clear()
+            if self.over:
+                self.connection.close()
+                return
+            with suppress(sqlite3.Error):  # then the writer does it, at ``_PAGES``
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
 class _Hand(Thread):
     """A thread with a connection of its own. ``writes``: jobs run in groups, each group one transaction."""
 
-    def __init__(self, tables: Tables, writes: bool, timeout: float, answer: Callable[[list[_Job]], None]) -> None:
+    def __init__(self, tables: Tables, writes: bool, timeout: float, answer: Callable[[list[_Job]], None],
+                 keeper: _Keeper) -> None:  # fmt: skip
         super().__init__(name="contexts", daemon=True)
         self.tables = tables
         self.writes = writes
         self.timeout = timeout
         self.answer = answer
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self.keeper = keeper
         self.dice = Random()
         self.groups = 0
 
@@ -102,8 +129,10 @@ class _Hand(Thread):
                     self._together([one], alone=True)
             if any(one.wipes for one in group):
                 self._wipe()
-            self.groups += 1
             self.answer(group)
+            self.groups += 1
+            if self.writes and self.groups % _CHECKPOINT == 0:
+                self.keeper.wake.set()
         self.tables.connection.close()
 
     def _together(self, group: list[_Job], alone: bool = False) -> bool:
@@ -186,25 +215,31 @@ class Sqlite:
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
         self._writer, *self._readers = hands
+        self._writer.keeper.start()
         for hand in hands:
             hand.start()
 
     def _open(self) -> list[_Hand]:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        first = self._connect()
+        self._prepare(first)
+        keeper = _Keeper(self._connect())
         hands = []
-        for writes in (True, *[False] * _READERS):
-            connection = sqlite3.connect(self.path, self._config.timeout, isolation_level=None, check_same_thread=False)
-            hand = _Hand(Tables(connection, self._now, self._tools.token), writes, self._config.timeout, self._post)
-            hands.append(hand)
-            if writes:
-                self._prepare(hand)
-            connection.execute(f"PRAGMA synchronous = {'FULL' if self._config.durability == 'full' else 'NORMAL'}")
-            connection.execute("PRAGMA secure_delete = ON")
+        for connection in (first, *[self._connect() for _ in range(_READERS)]):
+            writes = connection is first
             connection.execute("PRAGMA busy_timeout = 0" if writes else "PRAGMA query_only = ON")
+            tables = Tables(connection, self._now, self._tools.token)
+            hands.append(_Hand(tables, writes, self._config.timeout, self._post, keeper))
         return hands
 
-    def _prepare(self, hand: _Hand) -> None:
-        connection = hand.tables.connection
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, self._config.timeout, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._config.durability == 'full' else 'NORMAL'}")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES}")
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         layout = connection.execute("PRAGMA user_version").fetchone()[0]
         if layout > LAYOUT:
             raise sqlite3.NotSupportedError(f"the file has layout {layout}, this version writes {LAYOUT}")
@@ -218,6 +253,10 @@ class Sqlite:
         for hand in hands:
             hand.jobs.put(None)
             await asyncio.get_running_loop().run_in_executor(None, hand.join)
+        for hand in hands[:1]:
+            hand.keeper.over = True
+            hand.keeper.wake.set()
+            await asyncio.get_running_loop().run_in_executor(None, hand.keeper.join)
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 

@@ -103,40 +103,32 @@ class _Turn(Branch):
         self.owner = owner
 
 
-class _Context:
-    """A row of ``ctx`` and its refs, while a call is at it. ``dirty``: to be saved; ``new``: not in the file yet."""
+class _Context(msgspec.Struct):
+    """A row of ``ctx``, column by column, and its refs, while a call is at it. ``entries`` and ``payloads`` were
+    written in this call; ``dirty``: to be saved; ``new``: not in the file yet."""
 
-    __slots__ = (
-        "about", "access", "created", "dek", "dirty", "entries", "expires", "gen", "gone", "group", "id", "new",
-        "payloads", "privacy", "refs", "salt", "seq", "size", "sliding", "subject", "tenant", "ttl",
-    )  # fmt: skip
-
-    def __init__(self, tenant: str, id: str, subject: str, group: str, access: Access, privacy: Privacy, salt: bytes,
-                 dek: bytes, seq: int, gen: int, created: int, expires: int, ttl: int, sliding: bool, size: int,
-                 gone: int, about: bytes) -> None:  # fmt: skip
-        self.tenant = tenant
-        self.id = id
-        self.subject = subject
-        self.group = group
-        self.access = access
-        self.privacy = privacy
-        self.salt = salt
-        self.dek = dek
-        self.seq = seq
-        self.gen = gen
-        self.created = created
-        self.expires = expires
-        self.ttl = ttl
-        self.sliding = sliding
-        self.size = size
-        self.gone = gone
-        self.about = about
-        self.refs: dict[str, _Turn] = {}
-        self.entries: list[StoredEntry] = []
-        """Written in this call, and their ``payloads``."""
-        self.payloads: list[Payload] = []
-        self.dirty = False
-        self.new = False
+    tenant: str
+    id: str
+    subject: str
+    group: str
+    access: Access
+    privacy: Privacy
+    salt: bytes
+    dek: bytes
+    seq: int
+    gen: int
+    created: int
+    expires: int
+    ttl: int
+    sliding: bool
+    size: int
+    gone: int
+    about: bytes
+    refs: dict[str, _Turn] = {}
+    entries: list[StoredEntry] = []
+    payloads: list[Payload] = []
+    dirty: bool = False
+    new: bool = False
 
 
 class Tables:

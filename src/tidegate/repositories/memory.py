@@ -154,16 +154,10 @@ class Memory:
             self._write_turn(context, request, done, now)
         ref = context.refs[done.branch]
         return Begun(
-            outcome="ok",
-            context=id,
+            outcome="ok", context=id, branch=done.branch, base=done.base, head=ref.head, version=request.version,
             lease=Lease(ref.name, request.version, ref.token, ref.fence, ref.lease_until),
-            branch=done.branch,
-            base=done.base,
-            head=ref.head,
-            version=request.version,
-            seq=context.nodes[request.version].seq,
-            loaded=self._read(asker, context, request.known),
-        )
+            seq=context.nodes[request.version].seq, loaded=self._read(asker, context, request.known),
+        )  # fmt: skip
 
     def _write_turn(self, context: _Context, request: Begin, done: Decision, now: int) -> None:
         meta = context.meta
@@ -197,15 +191,9 @@ class Memory:
         if done.outcome == "conflict":
             loaded = self._missing(asker, context, request.parent, done.head, lookup)
         return Begun(
-            outcome=done.outcome,
-            context=done.context or context.meta.id,
-            branch=done.branch,
-            head=done.head,
-            version=done.version,
-            retry_after=done.retry_after,
-            what=done.what,
-            loaded=loaded,
-        )
+            outcome=done.outcome, context=done.context or context.meta.id, branch=done.branch, head=done.head,
+            version=done.version, retry_after=done.retry_after, what=done.what, loaded=loaded,
+        )  # fmt: skip
 
     async def renew(self, asker: Asker, id: str, lease: Lease, settled: Draft | None = None) -> Lease | None:
         now = self._now()

@@ -44,19 +44,30 @@ $(DEV): pyproject.toml | $(VENV)/bin/python
 	TIDEGATE_PURE=1 $(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $@ $(RUN)
 
-# The tests of behaviour next to other proxies want nginx; without it they are skipped and say so.
+# Programs that tests run: nginx next to us, Redis and PostgreSQL under the context repository. What is not here is
+# installed where we may, with no service of it started; without it its tests are skipped and say so.
 debian: .make/debian
-.make/debian:
+.make/debian: Makefile
 	@mkdir -p $(MARKS)
-	@if command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ]; then \
-	  echo "== nginx is here"; \
+	@wanted=; \
+	PATH="$$PATH:/usr/sbin"; \
+	command -v nginx >/dev/null 2>&1 || wanted="$$wanted nginx-light"; \
+	command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 || wanted="$$wanted redis-server"; \
+	command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
+	if [ -z "$$wanted" ]; then \
+	  echo "== nginx, redis-server and postgresql are here"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-	  echo "== installing nginx"; \
-	  { timeout 120 apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	    timeout 300 apt-get install -y -qq --no-install-recommends nginx-light; } \
-	    >.make/debian.log 2>&1 || echo "== nginx could not be installed (.make/debian.log): its tests are skipped"; \
+	  echo "== installing$$wanted"; \
+	  stop=; [ -e /usr/sbin/policy-rc.d ] || { stop=1; printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d \
+	    && chmod +x /usr/sbin/policy-rc.d; }; \
+	  timeout 120 apt-get update -qq >.make/debian.log 2>&1; \
+	  for each in $$wanted; do \
+	    DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -y -qq --no-install-recommends $$each \
+	      >>.make/debian.log 2>&1 || echo "== $$each could not be installed (.make/debian.log): its tests are skipped"; \
+	  done; \
+	  [ -z "$$stop" ] || rm -f /usr/sbin/policy-rc.d; \
 	else \
-	  echo "== no nginx, and no right to install it: its tests are skipped"; \
+	  echo "== no$$wanted, and no right to install it: its tests are skipped"; \
 	fi
 	@touch $@
 

@@ -6,7 +6,14 @@ import json
 from typing import Any
 
 from tidegate.exchange.context import CacheReport, Elided, Receipt, TokenUse
-from tidegate.rules.context_told import context_object, usage_field, with_context, with_context_event, with_details
+from tidegate.rules.context_told import (
+    context_object,
+    usage_field,
+    with_code,
+    with_context,
+    with_context_event,
+    with_details,
+)
 
 ULID = "01J9ZK3V7Q2M8N4R6T0W5X1Y3B"
 RECEIPT = Receipt(id="ctx_" + ULID, version="cv_" + ULID, parent="cv_0", digest=b"\x01" * 32,
@@ -109,3 +116,16 @@ def test_an_error_says_what_the_client_lacks() -> None:
     got = json.loads(with_details(body, {"context": {"head": "cv_1", "missing": []}}))
     assert got["error"]["context"] == {"head": "cv_1", "missing": []}
     assert with_details(b'{"error":"m"}', {"context": {}}) == b'{"error":"m"}'
+
+
+def test_a_broken_stream_says_our_code_in_every_dialect_23() -> None:
+    chat = b'event: error\ndata: {"error":{"message":"m","code":"commit_failed"}}\n\n'
+    assert with_code("openai_chat", chat, "commit_failed") == chat
+    messages = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"m"}}\n\n'
+    got = json.loads(with_code("anthropic_messages", messages, "commit_failed").split(b"data: ")[1])
+    assert got["error"] == {"type": "api_error", "message": "m", "code": "commit_failed"}
+    failed = b'data: {"type":"response.failed","response":{"error":{"code":"server_error","message":"m"}}}\n\n'
+    got = json.loads(with_code("openai_responses", failed, "commit_failed")[6:])
+    assert got["response"]["error"] == {"code": "commit_failed", "message": "m"}
+    assert with_code("openai_chat", b"", "commit_failed") == b""
+    assert with_code("openai_chat", b'data: {"error":null}\n\n', "c") == b'data: {"error":null}\n\n'

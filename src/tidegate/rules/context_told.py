@@ -126,3 +126,36 @@ def with_details(body: bytes, details: dict[str, object]) -> bytes:
     for name, value in details.items():
         error = with_member(error, name, _write(value))
     return replaced(body, [(*span, error)])
+
+
+def with_code(dialect: str, events: bytes, code: str) -> bytes:
+    """The events that end a broken stream, with CRP's *code* in their error, where the dialect has a word of its own
+    instead."""
+    start = events.rfind(_DATA + b"{")
+    if start < 0:
+        return events
+    start += len(_DATA)
+    end = events.index(b"\n", start)
+    data = events[start:end]
+    if dialect == RESPONSES:
+        span = spans(data, ("response",)).get("response")
+        if span is None:
+            return events
+        data = replaced(data, [(*span, _coded(data[span[0] : span[1]], code))])
+    else:
+        data = _coded(data, code)
+    return events[:start] + data + events[end:]
+
+
+def _coded(body: bytes, code: str) -> bytes:
+    """*body* with ``error.code`` set."""
+    span = spans(body, ("error",)).get("error")
+    if span is None or body[span[0] : span[0] + 1] != b"{":
+        return body
+    error = body[span[0] : span[1]]
+    known = spans(error, ("code",)).get("code")
+    if known is not None:
+        error = replaced(error, [(*known, _write(code))])
+    else:
+        error = with_member(error, "code", _write(code))
+    return replaced(body, [(*span, error)])

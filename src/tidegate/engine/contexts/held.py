@@ -11,8 +11,10 @@ from tidegate.engine.models.calls import Reached
 from tidegate.engine.models.relaying import Outlet
 from tidegate.engine.models.translating import TranslatedStream
 from tidegate.exchange.chat import ChatAnswer, ChatDelta, End, Failed, Start, Stopped
+from tidegate.exchange.fault import Fault
 from tidegate.ports.dialect import Dialect, EventWriter, Framing
 from tidegate.rules.chat_assembly import Assembler
+from tidegate.rules.context_told import with_code
 
 
 class HoldingWriter:
@@ -67,3 +69,7 @@ class HeldStream(TranslatedStream):
     def ending(self) -> bytes:
         told: bytes = self.turn.told_events(super().ending())
         return told
+
+    def broken(self, fault: Fault) -> bytes:
+        events = super().broken(fault)
+        return with_code(self.call.dialect.name, events, fault.code) if fault.code == "commit_failed" else events

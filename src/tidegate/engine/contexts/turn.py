@@ -118,6 +118,7 @@ class Turn:
     id, held   the context; None while it does not exist yet, and where nothing is known of it
     base       the version it continues, "" for none; ``branch`` the one it is written on
     replay     the answer of the same turn, made before: no model is asked
+    finishes   a client that goes away does not stop the model
     keeps      something is written; not with ``store: none``, nor while the store is out
     """
 
@@ -133,6 +134,7 @@ class Turn:
         fields = call.x.head.index
         self.key: str = fields.get("idempotency-key", "")[:KEY]
         self.retry: bool = bool(self.key) or _retried(fields.get("x-stainless-retry-count", ""))
+        self.finishes: bool = wishes.on_disconnect == "finish" or (bool(self.key) and not wishes.on_disconnect)
         self.id: str = ""
         self.scope: str = ""
         self.create: Create | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from tidegate.engine.contexts.mirror import is_ours, serve_mirror
 from tidegate.engine.contexts.reserving import reserve
 from tidegate.engine.contexts.turn import Turn, meet
 from tidegate.engine.models.accounting import Account, note_refusal
@@ -111,6 +112,8 @@ async def serve_surface(call: ModelCall, body: RequestBody | None) -> None:
         await serve_realtime(call)
     elif kind == "socket":
         await serve_socket(call, serve_call)
+    elif is_ours(call):
+        await serve_mirror(call, body)
     elif kind == "raw" or kind in OWNED:
         await serve_owned(call, body)
     else:
@@ -152,6 +155,7 @@ async def serve_turn(call: ModelCall, turn: Turn) -> None:
     try:
         resolve(call)
         await reserve(turn)
+        call.client.finish_on_disconnect |= turn.finishes
         if turn.replay is not None:
             tell_answer(call, turn.replay, 0)
         else:

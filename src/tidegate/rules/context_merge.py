@@ -18,6 +18,7 @@ from tidegate.exchange.context import (
     Append,
     Change,
     Compact,
+    Elide,
     Ended,
     Item,
     Mark,
@@ -39,7 +40,7 @@ from tidegate.exchange.context import (
     View,
 )
 from tidegate.rules.context_delta import says_the_same
-from tidegate.rules.context_diff import current_items, patch_between
+from tidegate.rules.context_diff import patch_between
 from tidegate.rules.context_fold import higher
 from tidegate.rules.json_patch import Pointer, parse_pointer, same, write_pointer
 from tidegate.wire.context_json import item_object
@@ -247,74 +248,94 @@ class _Union:
     # -- items ---------------------------------------------------------------------------------------------------------
 
     def items(self) -> None:
-        base = {item.id: item for item in current_items(self._base)}
-        ours = {item.id: item for item in current_items(self._ours)}
-        theirs = {item.id: item for item in current_items(self._theirs)}
+        """Those without a key by id, the others by key: what has a key is the same under any id."""
+        base, ours, theirs = _plain(self._base), _plain(self._ours), _plain(self._theirs)
         gone: list[str] = []
         for id, was in base.items():
             mine, other = ours.get(id), theirs.get(id)
-            if other is None:
-                if mine is not None and not self._is_superseded(was) and self._may_go(was, mine):
-                    gone.append(id)
-            elif mine is not None:
+            if mine is not None and other is not None:
                 self._both(was, mine, other)
-            elif not _unchanged(was, other) and not self._has_heir(was, self._ours):
-                # Gone on our side: it cannot come back under its id.
-                self._takes_theirs(_at(id), _MISSING, _told(other))
+            elif mine is not None:
+                if _unchanged(was, mine) or self._takes_theirs(_at(id), item_object(mine), _MISSING):
+                    gone.append(id)
+            elif (
+                other is not None
+                and not _unchanged(was, other)
+                and self._takes_theirs(_at(id), _MISSING, item_object(other))
+            ):
+                self.changes.append(Added((other,)))
         if gone:
             self.changes.append(Removed(tuple(gone)))
-        new = [item for id, item in theirs.items() if id not in base and id not in ours]
-        plain: list[Item] = []
-        for item in new:
-            if item.key:
-                self._keyed(item)
-            else:
-                plain.append(item)
-        if plain:
-            self.changes.append(Added(tuple(plain)))
-
-    def _is_superseded(self, was: Item) -> bool:
-        """Did their side put another one under its key? Then the keys are compared, not the ids."""
-        return self._has_heir(was, self._theirs)
-
-    def _has_heir(self, was: Item, view: View) -> bool:
-        return bool(was.key) and was.key in view.by_key
-
-    def _may_go(self, was: Item, mine: Item) -> bool:
-        return _unchanged(was, mine) or self._takes_theirs(_at(was.id), _told(mine), _MISSING)
+        for key in dict.fromkeys([*self._base.by_key, *self._theirs.by_key]):
+            self._keyed(key)
+        new = tuple([item for id, item in theirs.items() if id not in base and id not in ours])
+        if new:
+            self.changes.append(Added(new))
 
     def _both(self, was: Item, mine: Item, other: Item) -> None:
+        """One item that both sides have."""
         if not _unchanged(was, other) and not says_the_same(mine, other) and (
-            _unchanged(was, mine) or self._takes_theirs(_at(was.id), _told(mine), _told(other))
+            _unchanged(was, mine) or self._takes_theirs(_at(was.id), item_object(mine), item_object(other))
         ):  # fmt: skip
-            item = _replace(other, rev=max(mine.rev, other.rev) + 1, privacy=higher(mine.privacy, other.privacy))
-            self.changes.append(Revised(item))
-            return
-        hints = _hints(mine)
-        if _hints(other) not in (_hints(was), hints):
-            wanted = Marked(other.id, other.pinned, other.priority, other.elide, higher(mine.privacy, other.privacy))
-            if hints != _hints(was) and not self._takes_theirs(_at(was.id), _hints(mine), _hints(other)):
-                wanted = Marked(mine.id, mine.pinned, mine.priority, mine.elide, wanted.privacy)
-            self.changes.append(wanted)
+            self._revise(mine, other)
+        else:
+            self._hint(was, mine, other)
 
-    def _keyed(self, item: Item) -> None:
-        """One that is new on their side. Ours under its key gives way unless it is new as well and says otherwise."""
-        mine = _at_key(self._ours, item.key)
-        if mine is None:
-            was = _at_key(self._base, item.key)
-            if was is None or self._takes_theirs("/keys/" + item.key, _MISSING, _told(item)):
-                self.changes.append(Added((item,)))
+    def _revise(self, mine: Item, other: Item) -> None:
+        rev = max(mine.rev, other.rev) + 1
+        self.changes.append(Revised(_replace(other, rev=rev, privacy=higher(mine.privacy, other.privacy))))
+
+    def _hint(self, was: Item | None, mine: Item, other: Item) -> None:
+        """Hints of what says the same on both sides. A class rises to the higher one and is no conflict."""
+        before = _hints(was) if was is not None else None
+        hints = _hints(mine)
+        if _hints(other) not in (before, hints) and (
+            hints == before or self._takes_theirs(_at(mine.id), hints, _hints(other))
+        ):
+            hints = _hints(other)
+        privacy = higher(mine.privacy, other.privacy)
+        if hints != _hints(mine) or privacy != mine.privacy:
+            self.changes.append(Marked(mine.id, *hints, privacy))
+
+    def _keyed(self, key: str) -> None:
+        was, mine, other = _at_key(self._base, key), _at_key(self._ours, key), _at_key(self._theirs, key)
+        if mine is not None and other is not None and says_the_same(mine, other):
+            self._hint(was, mine, other)
             return
-        if says_the_same(mine, item):
+        if _holds_still(was, other):
+            if mine is not None and other is not None:
+                self._raise(mine, other)
             return
-        was = _at_key(self._base, item.key)
-        if was is not None and was.id == mine.id and _unchanged(was, mine):
-            pass
-        elif not self._takes_theirs("/keys/" + item.key, _told(mine), _told(item)):
+        if mine is None and other is None:
             return
-        self.changes.append(Ended(mine.id, self._now))
-        item = _replace(item, supersedes=mine.id, privacy=higher(mine.privacy, item.privacy))
-        self.changes.append(Added((item,)))
+        if not _holds_still(was, mine) and not self._takes_theirs(
+            "/keys/" + key,
+            _MISSING if mine is None else item_object(mine),
+            _MISSING if other is None else item_object(other),
+        ):
+            if mine is not None and other is not None:
+                self._raise(mine, other)
+            return
+        if other is None:
+            if mine is not None:
+                self.changes.append(Removed((mine.id,)))
+            return
+        if mine is not None and mine.id == other.id:
+            self._revise(mine, other)
+            return
+        if other.id in self._ours.by_id:
+            # It was superseded on our side, or has no key there: it comes back under its id.
+            self.changes.append(Removed((other.id,)))
+        if mine is not None:
+            self.changes.append(Ended(mine.id, self._now))
+            other = _replace(other, supersedes=mine.id, privacy=higher(mine.privacy, other.privacy))
+        self.changes.append(Added((other,)))
+
+    def _raise(self, mine: Item, other: Item) -> None:
+        """Ours stays, and is no less private than theirs."""
+        privacy = higher(mine.privacy, other.privacy)
+        if privacy != mine.privacy:
+            self.changes.append(Marked(mine.id, mine.pinned, mine.priority, mine.elide, privacy))
 
     # -- state and the rest --------------------------------------------------------------------------------------------
 
@@ -363,12 +384,24 @@ def _same(one: Any, two: Any) -> bool:
     return same(one, two)
 
 
+def _plain(view: View) -> dict[str, Item]:
+    """Items without a key."""
+    return {item.id: item for item in view.items if not item.key}
+
+
 def _unchanged(was: Item, now: Item) -> bool:
     return was.rev == now.rev or says_the_same(was, now)
 
 
-def _hints(item: Item) -> tuple[bool, int, str, str]:
-    return item.pinned, item.priority, item.elide, item.privacy
+def _holds_still(was: Item | None, now: Item | None) -> bool:
+    """Does a key hold what it held?"""
+    if was is None or now is None:
+        return was is now
+    return says_the_same(was, now)
+
+
+def _hints(item: Item) -> tuple[bool, int, Elide]:
+    return item.pinned, item.priority, item.elide
 
 
 def _at_key(view: View, key: str) -> Item | None:
@@ -378,10 +411,6 @@ def _at_key(view: View, key: str) -> Item | None:
 
 def _at(id: str) -> str:
     return "/items/" + id
-
-
-def _told(item: Item) -> Any:
-    return item_object(item)
 
 
 def _json(raw: Raw) -> Any:

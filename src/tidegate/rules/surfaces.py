@@ -22,8 +22,8 @@ class Surface(NamedTuple):
     """One call.
 
     kind     as ``ports.provider.Surface`` names doors: ``chat completions embeddings images ... realtime``; also
-             ``count_tokens`` and ``tokenize`` (how long an input is), ``stored`` (a stored response), ``models`` (the
-             catalogue), ``show`` (one model of it)
+             ``count_tokens`` and ``tokenize`` (how long an input is), ``stored`` (a stored response),
+             ``conversations`` (kept ones), ``models`` (the catalogue), ``show`` (one model of it)
     dialect  whose words the client speaks, in faults too
     model    from the path, "" where the body names it
     stream   from the path, None where the body says it
@@ -74,6 +74,7 @@ OBJECTS: Final[tuple[tuple[str, str, str], ...]] = (
     ("/v1/batches", "batches", "openai_chat"),
     ("/v1/messages/batches", "batches", "anthropic_messages"),
     ("/v1/responses", "stored", "openai_responses"),
+    ("/v1/conversations", "conversations", "openai_responses"),
 )
 """Collections whose objects belong to one provider (LLM 7)."""
 
@@ -128,7 +129,7 @@ def dialect_of(path: str, fields: dict[str, str]) -> str:
         return call[1]
     if path.startswith("/v1/messages"):
         return "anthropic_messages"
-    if path.startswith("/v1/responses"):
+    if path.startswith(("/v1/responses", "/v1/conversations")):
         return "openai_responses"
     segments = path.split("/")
     first = segments[1] if len(segments) > 1 else ""

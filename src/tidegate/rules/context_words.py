@@ -21,7 +21,7 @@ RENDERER: Final = 1
 RENDERERS: Final = frozenset({1})
 """Versions this program can still render."""
 
-_CLOSING: Final = re.compile(r"</(?=(?:context|document|summary|recalled|revised)\b)", re.IGNORECASE)
+_CLOSING: Final = re.compile(r"</(?=(?:context|conversation|document|summary|recalled|revised)\b)", re.IGNORECASE)
 _DIGEST: Final = 16
 """Hex digits of a digest in a placeholder."""
 

@@ -45,6 +45,9 @@ def policies(items: Sequence[cc.ContextPolicy]) -> dict[str, ContextPolicy]:
         places[item.name] = index
         trees[item.name] = _merged(BUILT_IN.get(item.name, {}), _given(item))
 
+    def place(*names: str) -> int:
+        return next(places[name] for name in names if name in places)
+
     def whole(name: str, way: tuple[str, ...]) -> dict[str, Any]:
         tree = trees[name]
         base = tree.get("extends", "" if name == DEFAULT else DEFAULT)
@@ -52,13 +55,20 @@ def policies(items: Sequence[cc.ContextPolicy]) -> dict[str, ContextPolicy]:
             return tree
         if base not in trees:
             raise PartError(f"there is no context policy {base}", did_you_mean(base, trees),
-                            (places[name], "extends"))  # fmt: skip
+                            (place(name), "extends"))  # fmt: skip
         if base in (*way, name):
             circle = " > ".join((*way, name, base))
-            raise PartError(f"the policies extend one another in a circle: {circle}", "", (places[name], "extends"))
+            raise PartError(f"the policies extend one another in a circle: {circle}", "",
+                            (place(name, *way), "extends"))  # fmt: skip
         return _merged(whole(base, (*way, name)), tree)
 
-    return {name: _policy(name, whole(name, ())) for name in trees}
+    known: dict[str, ContextPolicy] = {}
+    for name in trees:
+        policy = known[name] = _policy(name, whole(name, ()))
+        if policy.budget.target > policy.budget.trigger:
+            raise PartError(f"the policy {name} reduces to more than what it reduces at", "lower its target",
+                            (place(name, *places), "budget"))  # fmt: skip
+    return known
 
 
 def _given(item: cc.ContextPolicy) -> dict[str, Any]:
@@ -81,8 +91,6 @@ def _policy(name: str, tree: dict[str, Any]) -> ContextPolicy:
     recall = {word: value for word, value in tree.get("recall", {}).items() if word != "place"}
     found = ContextPolicy(name, TokenBudget(**budget), keep=Keep(**keep), recall=Recall(**recall),
                           compact=Compaction(**tree.get("compact", {})))  # fmt: skip
-    if found.budget.target > found.budget.trigger:
-        raise PartError(f"the policy {name} reduces to more than what it reduces at", "lower its target", ())
     words: dict[str, Any] = {word: tree[word] for word in ("min_reclaim", "on_overflow", "parent_required")
                              if word in tree}  # fmt: skip
     if "order" in tree:

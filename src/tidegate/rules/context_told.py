@@ -16,6 +16,20 @@ ENTRIES: Final = 256
 
 RESPONSES: Final = "openai_responses"
 
+CODES: Final = frozenset({
+    "invalid_body", "context_ambiguous", "unsupported_level", "level_mismatch", "unsupported_protocol",
+    "previous_response_not_found", "conversation_locked", "context_not_found", "version_not_found",
+    "template_not_found", "context_expired", "context_deleted", "redacted", "context_conflict", "turn_in_progress",
+    "history_diverged", "merge_conflict", "precondition_failed", "parent_required", "too_large", "ratio_exceeded",
+    "context_full", "context_overflow", "unsupported_encoding", "dictionary_unknown", "delta_invalid",
+    "idempotency_mismatch", "history_resent", "slot_missing", "policy_forbidden", "store_unavailable",
+    "entry_version_unsupported", "commit_failed",
+})  # fmt: skip
+"""Those that CRP 3.7 has told in the envelope of any dialect."""
+
+SPELLING: Final[dict[str, str]] = {"context_full": "quota_exceeded"}
+"""Code -> as it is told, where ours means more."""
+
 _write: Final = msgspec.json.Encoder().encode
 _DATA: Final = b"data: "
 
@@ -141,20 +155,23 @@ def with_code(dialect: str, events: bytes, code: str) -> bytes:
         span = spans(data, ("response",)).get("response")
         if span is None:
             return events
-        data = replaced(data, [(*span, _coded(data[span[0] : span[1]], code))])
+        data = replaced(data, [(*span, coded(data[span[0] : span[1]], code))])
     else:
-        data = _coded(data, code)
+        data = coded(data, code)
     return events[:start] + data + events[end:]
 
 
-def _coded(body: bytes, code: str) -> bytes:
-    """*body* with ``error.code`` set."""
+def coded(body: bytes, code: str) -> bytes:
+    """The body of an error, *code* of CRP in it as ``error.code``, whatever its dialect."""
+    code = SPELLING.get(code, code)
     span = spans(body, ("error",)).get("error")
     if span is None or body[span[0] : span[0] + 1] != b"{":
         return body
     error = body[span[0] : span[1]]
     known = spans(error, ("code",)).get("code")
-    if known is not None:
+    if known is not None and error[known[0] : known[0] + 1].isdigit():
+        error = with_member(error, "context_code", _write(code))  # a status stands there, and SDKs count on it
+    elif known is not None:
         error = replaced(error, [(*known, _write(code))])
     else:
         error = with_member(error, "code", _write(code))

@@ -14,7 +14,7 @@ from tidegate.exchange.fault import UPSTREAM, Fault
 from tidegate.exchange.head import CHUNKED, Answer, Fields, ResponseHead
 from tidegate.ports.dialect import MEDIA_TYPES, EventWriter
 from tidegate.ports.models import ModelsPlan
-from tidegate.rules.context_told import with_details
+from tidegate.rules.context_told import CODES, coded, with_details
 from tidegate.rules.pricing import dollars
 from tidegate.rules.surfaces import dialect_of
 from tidegate.wire.http1_encode import REASONS
@@ -155,6 +155,8 @@ def shaped_fault(models: ModelsPlan | None, fault: Fault, x: Exchange, gateway: 
         dialect = models.dialects.get(dialect_of(x.path, x.head.index)) or models.dialects.get(PLAIN_WORDS)
     if dialect is None:
         return told
+    if fault.code == "context_overflow" and dialect.name.startswith("openai"):
+        fault = Fault("context_length", fault.detail, reason=fault.reason, extra=fault.extra)  # as its SDKs expect
     written = dialect.write_fault(fault, x.request_id)
     said = {name for name, _ in written.fields}
     kept = [f for f in told.fields if f[0] != "content-type" and f[0] not in said]
@@ -164,6 +166,8 @@ def shaped_fault(models: ModelsPlan | None, fault: Fault, x: Exchange, gateway: 
         fields.append(("retry-after", str(max(1, math.ceil(wait)))))
     fields.append(("x-should-retry", "true" if helps(fault, written.status) else "false"))
     body = written.body
+    if fault.code in CODES:
+        body = coded(body, fault.code)
     if fault.extra is not None:
         body = with_details(body, {name: value for name, value in fault.extra.items() if name in TOLD_MEMBERS})
     return Answer(written.status, fields, body, told.close)

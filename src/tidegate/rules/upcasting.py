@@ -1,7 +1,7 @@
 """Items of an older schema, read as the newer one says it (CRP 4.5).
 
-An item's ``schema`` is a URI with a version. Upcasters lead from one to the next, are pure, and run when an item is read:
-the log keeps what was written. Which there are is the caller's registry, so that two tenants need not agree.
+An item's ``schema`` is a URI with a version. Upcasters lead from one to the next, are pure, and run when an item is
+read: the log keeps what was written. Which there are is the caller's registry, so that two tenants need not agree.
 """
 
 from __future__ import annotations

@@ -209,7 +209,8 @@ routes:
     ("workers", "model", "policy", "problem"),
     [
         ("1", "same", "mine", ""),
-        ("2", "same", "mine", "gw.yaml:3: repository.use: 2 workers would not see each other's conversations in memory  "
+        ("2", "same", "mine", "gw.yaml:3: repository.use: "
+         "2 workers would not see each other's conversations in memory  "
          "fix: use: sqlite, which several workers share; or workers: 1"),
         ("1", "tiny", "mine", "gw.yaml:5: context_policies[0].compact.model: there is no model tiny  "
          "fix: add it under models:"),

@@ -152,8 +152,9 @@ class Prompting:
             changes = [change for entry in held.history.entries(turn.version) for change in entry.changes]
             frozen = frozen.after([change for change in changes if not _adds_turns(change)], _tell)
         new = [item for item in view.items if item.type in TOLD and item.id not in before.by_id]
-        request: ChatRequest = turn.request
-        lead = request.messages[: system_of(request.messages)]
+        request: ChatRequest = turn.call.request  # with what was clamped
+        settings: ChatRequest = turn.request
+        lead = settings.messages[: system_of(settings.messages)]
         policy = self.policy
         share = policy.recall.share
 

@@ -64,7 +64,7 @@ _T = TypeVar("_T")
 class Held:
     """One context at hand: what it is, and its history as far as it is known here."""
 
-    __slots__ = ("fresh_bytes", "fresh_entries", "history", "meta", "prefixes", "size", "stale", "store", "warm")
+    __slots__ = ("compacting", "fresh_bytes", "fresh_entries", "history", "meta", "prefixes", "size", "stale", "store", "warm")
 
     def __init__(self, meta: Meta, history: History, store: ContextStore) -> None:
         self.meta: Meta = meta
@@ -79,6 +79,8 @@ class Held:
         self.prefixes: dict[tuple[str, int], Any] = {}
         """(version, generation) -> its ``context_epoch.Frozen``; ``warm``: a ``context_cache.Warm`` (``prompting``)."""
         self.warm: Any = None
+        self.compacting: bool = False
+        """A summary is being made."""
 
     def view(self, version: str) -> View:
         """The context as of *version*, "" for the empty one. Raises 404 ``version_not_found``."""

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tidegate.engine.clock import Timer
+from tidegate.engine.contexts.compacting import compact_after
 from tidegate.engine.contexts.held import HeldStream
 from tidegate.engine.contexts.prompting import Prompting
 from tidegate.engine.contexts.repository import Held, Repository, asker_of, unavailable
@@ -505,6 +506,8 @@ class Turn:
         because the client has gone. Never waits, never raises."""
         self.left = True
         self.timer.when = float("inf")
+        if self.state == "committed":
+            compact_after(self)
         if self.state not in ("reserved", "calling", "flowing") or self.lease is None:
             return
         fault = fault or self.fault

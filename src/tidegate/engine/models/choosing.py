@@ -271,7 +271,8 @@ def capable(call: ModelCall, found: list[Candidate]) -> list[Candidate]:
     why = ""
     for candidate in found:
         row = candidate.catalogue
-        lack = lacking(needs, row.features, row.window, call.llm.emulate)
+        window = row.window if call.turn is None else 0  # a kept conversation is made to fit
+        lack = lacking(needs, row.features, window, call.llm.emulate)
         if not lack and "schema" in needs.features and lacks_schema(candidate) and not emulates(call, candidate):
             lack = "schema"
         vendor = candidate.target.provider.vendor

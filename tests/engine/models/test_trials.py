@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -176,3 +177,47 @@ def test_the_p95_of_the_target_is_learnt_from_its_answers() -> None:
         client.hears()
 
     scene(play, plan(hedge_after=0.0))
+
+
+@pytest.mark.parametrize(
+    ("left", "waste"),
+    [
+        (1, 10_000 + 10_000),  # its bill came: 10 tokens in, 5 out
+        (len('"total_tokens": 15}}'), 10_000 + 10_000),
+        (len('"completion_tokens": 5, "total_tokens": 15}}'), 10_000 + 6_000),
+        (len(', "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}'), 10_000 + 6_000),
+        (len(json.dumps(completion("hello there"))), 10_000),
+    ],
+)
+def test_a_whole_answer_that_breaks_off_is_waste_by_its_bill_or_by_what_came(left: int, waste: int) -> None:
+    """Without its bill it is a token for four letters: ten of the question, three of "hello there" (LLM 10)."""
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask({**chat(), "messages": [{"role": "user", "content": "four" * 10}]}))
+        await settle()
+        answer = whole(200, completion("hello there"))
+        house.upstreams[0].says(answer[: len(answer) - left])
+        await settle()
+        house.upstreams[0].leaves()
+        await settle()
+        house.upstreams[1].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+        record = books.records[0]
+        assert (record.provider, record.cost) == ("p2", 20_000)
+        assert record.waste == record.attempts[0].waste == waste
+
+    scene(play, models(model("fast", target(provider(1)), target(provider(2), "other", 1), retry=0)))
+
+
+def test_a_head_that_never_came_costs_nothing() -> None:
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat()))
+        await settle()
+        house.upstreams[0].says("HTTP/1.1 200 OK\r\ncontent-")
+        house.upstreams[0].leaves()
+        await settle()
+        house.upstreams[1].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+        assert books.records[0].waste == 0
+
+    scene(play, models(model("fast", target(provider(1)), target(provider(2), "other", 1), retry=0)))

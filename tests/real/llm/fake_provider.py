@@ -45,8 +45,9 @@ class Trouble:
     """A fault of one call.
 
     ``reset`` (closed without a byte), ``stall`` (nothing, ever), ``status`` (with *fields*), ``html``, ``empty`` (200
-    and no body), ``slow`` (*seconds* before the first piece, after the head), ``cut``, ``malformed``, ``error``: the
-    last three after *tokens* tokens of a stream, which is before the first content when it is 0.
+    and no body), ``slow`` (*seconds* before the first piece, after the head), ``cut``, ``late`` (a cut, of a
+    whole answer in its last byte), ``malformed``, ``error``: the last four after *tokens* tokens of a stream, which is
+    before the first content when it is 0.
     """
 
     kind: str
@@ -260,9 +261,9 @@ class FakeProvider:
         body = shape.whole(said)
         if trouble is not None and trouble.kind == "malformed":
             return self._whole(writer, 200, body[: len(body) // 2])
-        if trouble is not None and trouble.kind == "cut":
+        if trouble is not None and trouble.kind in ("cut", "late"):
             self._head(writer, 200, [("content-type", shape.content_type), ("content-length", str(len(body)))])
-            writer.write(body[: len(body) // 2])
+            writer.write(body[: len(body) // 2 if trouble.kind == "cut" else -1])
             await writer.drain()
             self._bill(said, shape, asked, said.output, False)
             return False
@@ -301,7 +302,7 @@ class FakeProvider:
         )
         produced = 0
         whole = False
-        breaks = trouble if trouble is not None and trouble.kind in ("cut", "malformed", "error") else None
+        breaks = trouble if trouble is not None and trouble.kind in ("cut", "late", "malformed", "error") else None
         try:
             if trouble is not None and trouble.kind == "slow":
                 await self._patient(trouble.seconds, heard, reader)
@@ -326,7 +327,7 @@ class FakeProvider:
                 self._bill(said, shape, asked, max(produced, shape.opens), whole)
 
     async def _break(self, trouble: Trouble, piece: Piece, shape: Shape, writer: asyncio.StreamWriter) -> bool:
-        if trouble.kind == "cut":
+        if trouble.kind in ("cut", "late"):
             half = piece.data[: len(piece.data) // 2]
             writer.write(b"%x\r\n%b" % (len(piece.data), half))
             await writer.drain()

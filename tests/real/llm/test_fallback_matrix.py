@@ -27,6 +27,9 @@ pytestmark = pytest.mark.timeout(300)
 VENDORS: Final = ("openai", "anthropic", "gemini", "cohere")
 FIRST: Final = 0.5
 """Seconds that the first target has until its first content."""
+QUESTION: Final = "What is the weather?"
+COUNTED: Final = -(-len(QUESTION) // 4)
+"""Tokens that we count where no vendor tells."""
 AFTER: Final = 3
 """Tokens that come before a stream breaks."""
 
@@ -43,7 +46,7 @@ class Client:
     def request(self, model: str, stream: bool) -> tuple[str, dict[str, str], bytes]:
         """Path, fields and body."""
         fields = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
-        messages = [{"role": "user", "content": "What is the weather?"}]
+        messages = [{"role": "user", "content": QUESTION}]
         if self.dialect == "openai_chat":
             more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
             return "/v1/chat/completions", fields, json.dumps({"model": model, "messages": messages, **more}).encode()
@@ -52,10 +55,10 @@ class Client:
             body = {"model": model, "messages": messages, "max_tokens": 100, "stream": stream}
             return "/v1/messages", fields, json.dumps(body).encode()
         if self.dialect == "openai_responses":
-            body = {"model": model, "input": "What is the weather?", "stream": stream}
+            body = {"model": model, "input": QUESTION, "stream": stream}
             return "/v1/responses", fields, json.dumps(body).encode()
         action = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        body = {"contents": [{"role": "user", "parts": [{"text": "What is the weather?"}]}]}
+        body = {"contents": [{"role": "user", "parts": [{"text": QUESTION}]}]}
         return f"/v1beta/models/{model}:{action}", fields, json.dumps(body).encode()
 
     def text(self, body: bytes) -> str:
@@ -200,6 +203,14 @@ def running(network: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             ]
             + [
                 {
+                    "name": f"hedged-{vendor}-*",
+                    "targets": [{"provider": f"first-{vendor}"}, {"provider": "second"}],
+                    "strategy": {"use": "fallback", "retry": 0, "hedge": {"after": "50ms", "share": 100}},
+                }
+                for vendor in VENDORS
+            ]
+            + [
+                {
                     "name": "alone-*",
                     "targets": [{"provider": "first-openai"}],
                     "strategy": {"use": "fallback", "retry": 0},
@@ -235,14 +246,17 @@ BEFORE: Final[dict[str, tuple[Trouble | None, str]]] = {
     "html": (Trouble("html"), "bad_upstream"),
     "empty": (Trouble("empty"), "bad_upstream"),
     "cut": (Trouble("cut"), "bad_upstream"),
+    "late": (Trouble("late"), "bad_upstream"),
     "malformed": (Trouble("malformed"), "bad_upstream"),
     "error": (Trouble("error"), ""),
     "401": (Trouble("status", status=401), "bad_upstream"),
     "404": (Trouble("status", status=404), "model_not_found"),
 }
 """What goes wrong -> the code under which the attempt is recorded, "" where several are right."""
-TOLD: Final = ("cut", "malformed", "error")
+TOLD: Final = ("cut", "late", "malformed", "error")
 """Streams that begin before they break: Anthropic's first event tells what was read."""
+LOST: Final = ("cut", "late")
+"""Whole answers that are lost on their way: the vendor has made them, and bills them."""
 LAST: Final = ("401",)
 """Faults after which a key rests for minutes: they come last."""
 
@@ -289,12 +303,40 @@ def unnoticed(matrix: Matrix, client: Client, vendor: str, case: str, stream: bo
     assert [attempt["provider"] for attempt in tried] == [f"first-{vendor}", "second"], (where, record)
     if code:
         assert f"{tried[0]['code']} {tried[0].get('reason', '')}".startswith(code), (where, tried)
-    # What the first target told of its bill before it broke off is waste, to the token. Of a whole answer that was lost
-    # on the way nobody heard a bill.
-    told = [bill for bill in matrix.first.bills[paid:] if bill.stream]
-    waste = sum(worth(bill.input, bill.output) for bill in told)
-    assert record.get("waste", 0) == tried[0].get("waste", 0) == waste, (where, record, told)
-    assert bool(waste) == (stream and vendor == "anthropic" and case in TOLD), (where, waste)
+    # What the first target told of its bill before it broke off is waste, to the token.
+    bills = matrix.first.bills[paid:]
+    waste = sum(worth(bill.input, bill.output) for bill in bills)
+    assert bool(waste) == (vendor == "anthropic" and case in TOLD if stream else case in LOST), where
+    assert record.get("waste", 0) == tried[0].get("waste", 0), (where, record)
+    if case == "cut" and not stream:  # half of it came, and no bill: input and what came of the text are our count
+        assert record["waste"] == worth(COUNTED, -(-len(TEXT) // 4)), (where, record, waste)
+    else:
+        assert record.get("waste", 0) == waste, (where, record, bills)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_what_a_hedge_loses_is_waste_and_never_more_than_its_vendor_bills(
+    matrix: Matrix, vendor: str, stream: bool
+) -> None:
+    """The loser is let go before its first content: what it has told of its bill is waste, to the token; of the others
+    the input is, by our count (LLM 10)."""
+    if stream and vendor == "anthropic":
+        matrix.first.pause = FIRST - 0.1  # its first event is at once
+    else:
+        matrix.first.always = Trouble("slow", seconds=FIRST - 0.1)
+    model = matrix.name(f"hedged-{vendor}", "slow")
+    status, fields, body = matrix.ask(CLIENTS[0], model, stream)
+    assert (status, fields["x-tidegate-provider"]) == (200, "second"), body
+    record = matrix.record(model)
+    assert record["cost"] == worth(INPUT, len(PIECES)), record
+    lost = record["attempts"][0]
+    assert (lost["provider"], lost["reason"]) == (f"first-{vendor}", "hedge_lost"), record
+    until(lambda: matrix.first.bills, 5)
+    (bill,) = matrix.first.bills
+    billed = worth(bill.input, bill.output)
+    assert record["waste"] == lost["waste"] <= billed, (record, bill)
+    assert lost["waste"] == (billed if stream and vendor == "anthropic" else worth(COUNTED, 0)), (record, bill)
 
 
 @pytest.mark.parametrize("vendor", VENDORS)

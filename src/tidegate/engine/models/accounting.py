@@ -168,9 +168,11 @@ class Account:
         """The one that was asked gave nothing and wants nothing."""
         self.serving = None
 
-    def wasted(self, candidate: Candidate, usage: Usage | None) -> int:
-        """A try that *candidate* wants to be paid for, though it brought nothing: n$."""
-        nusd = cost_of(usage or self._estimate(), candidate.price).nusd  # type: ignore[arg-type]
+    def wasted(self, candidate: Candidate, usage: Usage | None, pieces: int = 0) -> int:
+        """A try that *candidate* wants to be paid for, though it brought nothing: n$. *pieces*: tokens of its answer
+        that came, where it told no *usage*."""
+        usage = usage or replace(self._estimate(), output=pieces)
+        nusd = cost_of(usage, candidate.price).nusd  # type: ignore[arg-type]
         self.waste += nusd
         return nusd
 

@@ -49,11 +49,12 @@ class Reached:
     credential   who paid
     aliases      tool names as they were sent, for the reader of the answer
     output_tool  the tool whose call stands for structured output, "" for none
+    part         what came of a body that broke off
     """
 
     __slots__ = (
         "aliases", "at", "begun", "candidate", "connection", "credential", "endpoint", "head", "losses", "output_tool",
-        "over", "runtime", "upstream",
+        "over", "part", "runtime", "upstream",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +73,7 @@ class Reached:
         self.aliases: dict[str, str] = {}
         self.output_tool = ""
         self.losses: tuple[str, ...] = ()
+        self.part = b""
         self.over = False
 
     def done(self, kind: str) -> None:
@@ -352,6 +354,9 @@ async def whole_body(call: ModelCall, reached: Reached, limit: int) -> bytes:
             runtime.wheel.set(timer, min(reached.begun + first_wait(call, reached.candidate), call.deadline))
             try:
                 await wait
+            except Fault:
+                reached.part = b"".join(gatherer.pieces)
+                raise
             finally:
                 timer.when = NEVER
             body = gatherer.body()

@@ -17,6 +17,7 @@ from tidegate.engine.models.choosing import Candidate
 from tidegate.engine.models.relaying import Stream
 from tidegate.engine.runtime import Runtime
 from tidegate.engine.steps import Stepper, Wait
+from tidegate.exchange.chat import Usage
 from tidegate.exchange.fault import Fault
 from tidegate.exchange.ledger import CallAttempt
 from tidegate.ports.models import CredentialPlan, ModelPlan
@@ -25,11 +26,22 @@ from tidegate.rules.hedging import Hedging
 HEDGES = 4096
 
 
-class Trial:
-    """Mutable state: ``words``, the request as it was sent; ``stream``, its answer as far as it has come; ``fault`` or
-    ``answer``, how it ended; ``told``, the call's record has it."""
+class Cut:
+    """An answer in one piece whose head came and whose body broke off: the vendor made all of it. ``usage`` if that
+    came before the cut, ``pieces`` tokens of text that came."""
 
-    __slots__ = ("answer", "begun", "candidate", "fault", "keys", "position", "stream", "told", "words")
+    __slots__ = ("pieces", "usage")
+
+    def __init__(self, usage: Usage | None, pieces: int) -> None:
+        self.usage = usage
+        self.pieces = pieces
+
+
+class Trial:
+    """Mutable state: ``words``, the request as it was sent; ``stream``, its answer as far as it has come; ``cut``, what
+    came of a whole one that broke off; ``fault`` or ``answer``, how it ended; ``told``, the call's record has it."""
+
+    __slots__ = ("answer", "begun", "candidate", "cut", "fault", "keys", "position", "stream", "told", "words")
 
     def __init__(self, candidate: Candidate, position: int, begun: float) -> None:
         self.candidate = candidate
@@ -39,6 +51,7 @@ class Trial:
         """What is half open and waits for the end of this very try."""
         self.words: Words | None = None
         self.stream: Stream | None = None
+        self.cut: Cut | None = None
         self.fault: Fault | None = None
         self.answer: Any = None
         self.told = False
@@ -58,10 +71,11 @@ class Trial:
         if self.told:
             return
         self.told = True
-        usage = self.stream.usage if self.stream is not None else None
+        cut = self.cut
+        usage = self.stream.usage if self.stream is not None else cut.usage if cut is not None else None
         waste = 0
-        if self.sent and (lost or (self.answer is None and usage is not None)):
-            waste = account.wasted(self.candidate, usage)
+        if self.sent and (lost or (self.answer is None and (usage is not None or cut is not None))):
+            waste = account.wasted(self.candidate, usage, cut.pieces if cut is not None else 0)
         fault = self.fault
         call.attempts.append(
             CallAttempt(

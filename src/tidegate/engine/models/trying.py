@@ -32,12 +32,13 @@ from tidegate.engine.models.seals import keep_answer
 from tidegate.engine.models.signing import TOKENS, credential_key, credential_model_key, pick_credential
 from tidegate.engine.models.standing import ModelStates
 from tidegate.engine.models.translating import CHARACTERS_A_PIECE, TranslatedStream
-from tidegate.engine.models.trials import Trial, TrialRace, pace_of, share_of
+from tidegate.engine.models.trials import Cut, Trial, TrialRace, pace_of, share_of
 from tidegate.exchange.chat import ChatAnswer, Refusal, Text, Thought, ToolCall, Usage
 from tidegate.exchange.fault import GATEWAY, IF_IDEMPOTENT, NOT_PROCESSED, UPSTREAM, Fault
 from tidegate.ports.authority import Verdict
 from tidegate.ports.models import CredentialPlan
 from tidegate.rules.chat_assembly import deltas_of
+from tidegate.rules.cut_json import mended
 from tidegate.rules.emulated_output import plain_answer
 from tidegate.rules.fallback import ATTEMPTS, CREDENTIAL_OUT, Row, after, row_of
 from tidegate.rules.owner_ids import WORDS, tag_of, tagged
@@ -300,8 +301,29 @@ async def attempt(call: ModelCall, trial: Trial, outlet: Outlet | None) -> Whole
             stream.start()
             await stream.ready
             return stream
-    body = await whole_body(call, reached, ANSWER_SIZE)
+    try:
+        body = await whole_body(call, reached, ANSWER_SIZE)
+    except Fault:
+        trial.cut = cut_of(call, candidate, reached)
+        raise
     return understood(call, candidate, reached, body)
+
+
+def cut_of(call: ModelCall, candidate: Candidate, reached: Reached) -> Cut:
+    """What is known of an answer that broke off: its vendor bills all of it."""
+    part = mended(reached.part)
+    if not part or call.surface.kind not in CHAT_KINDS:
+        return Cut(None, 0)
+    dialect = candidate.door.dialect or call.dialect
+    usage = dialect.usage_of_answer(part, candidate.voice)
+    pieces = 0
+    try:
+        pieces = pieces_of(dialect.read_answer(part, candidate.voice, reached.aliases))
+    except Fault:
+        pass  # too little of it to be an answer
+    if usage is not None and not usage.output:
+        usage = msgspec.structs.replace(usage, output=pieces)
+    return Cut(usage, pieces)
 
 
 def is_plain(call: ModelCall, reached: Reached) -> bool:

@@ -424,3 +424,11 @@ def test_use_and_size_are_told() -> None:
     history.add(entry, StoredEntry(seq=1, kind="delta", version="cv_1", body=b"b" * 10))
     assert history.versions["cv_1"].use == TokenUse(sent=4)
     assert history.size == 10 + 50 + 200
+
+
+def test_the_fingerprint_is_that_of_the_request_that_began_a_version() -> None:
+    history = History("ctx", SALT)
+    for seq, kind, fp in ((1, "reserve", b"F"), (2, "commit", b"")):
+        entry = Entry(kind=kind, version="cv_1")  # type: ignore[arg-type]
+        history.add(entry, StoredEntry(seq=seq, kind=kind, version="cv_1", fp=fp, body=b"b"))  # type: ignore[arg-type]
+    assert (history.fp("cv_1"), history.fp("cv_9")) == (b"F", b"")

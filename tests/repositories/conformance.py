@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Final
 
-from tidegate.exchange.context import Added, Entry, Item, Status
+from tidegate.exchange.context import Added, Entry, Item, Note, Status
 from tidegate.exchange.context_log import (
     BLOB,
     BRANCHES,
@@ -1183,7 +1183,7 @@ async def what_is_whole_raises_no_alarm(place: Place) -> None:
             parent = (version_digest(talk.create.salt, parent, (draft.body, output.body)),)
             record = Commit(status="completed", output=output, digest=parent[0])
         assert (await store.commit(talk.asker, talk.id, begun.lease, record)).outcome == "ok"
-    note, _ = write_entry(Entry(kind="control"), seal)
+    note, _ = write_entry(Entry(kind="control", note=Note("redact", items=("i0",))), seal)
     assert await store.redact(talk.asker, talk.id, ["i0"], note) == 1
     assert [damage async for damage in store.check(place.tenant)] == []
     assert [damage async for damage in store.check(place.tenant, talk.id)] == []

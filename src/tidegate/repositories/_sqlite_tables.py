@@ -14,21 +14,12 @@ from tidegate.exchange.context import PRIVACY, Access, EntryKind, Privacy, Statu
 from tidegate.exchange.context_ids import read_id
 from tidegate.exchange.context_log import (
     BLOB,
-    IDEMPOTENCY,
     RETRY_WINDOW,
-    TOMBSTONE,
-    Addition,
-    Appended,
     Asker,
-    Begin,
-    Begun,
-    Commit,
-    Committed,
     Create,
-    Deletion,
+    Damage,
     Draft,
     Found,
-    Lease,
     Loaded,
     Meta,
     Outcome,
@@ -39,12 +30,8 @@ from tidegate.exchange.context_log import (
 )
 from tidegate.rules.context_begin import (
     Branch,
-    Decision,
     Known,
     Node,
-    decide_append,
-    decide_begin,
-    decide_commit,
     draft_size,
     fitting,
     higher,
@@ -52,6 +39,7 @@ from tidegate.rules.context_begin import (
     overdue,
     slid,
 )
+from tidegate.rules.context_fsck import damage_of
 
 LAYOUT: Final = 1
 """``user_version`` of files written now; a later one is refused."""
@@ -89,11 +77,10 @@ _ITEM: Final = (
     " LEFT JOIN blob ON blob.tenant = item.tenant AND blob.hash = item.hash WHERE item.tenant = ? AND id = ?"
 )
 
-_write_draft: Final = msgspec.msgpack.Encoder().encode
-_read_draft: Final = msgspec.msgpack.Decoder(Draft).decode
+read_draft: Final = msgspec.msgpack.Decoder(Draft).decode
 
 
-class _Turn(Branch):
+class Turn(Branch):
     __slots__ = ("owner", "span")
 
     def __init__(self, name: str, head: str, pending: str, token: bytes, fence: int, lease_until: int, span: int,
@@ -103,7 +90,7 @@ class _Turn(Branch):
         self.owner = owner
 
 
-class _Context(msgspec.Struct):
+class Context(msgspec.Struct):
     """A row of ``ctx``, column by column, and its refs, while a call is at it. ``entries`` and ``payloads`` were
     written in this call; ``dirty``: to be saved; ``new``: not in the file yet."""
 
@@ -124,7 +111,7 @@ class _Context(msgspec.Struct):
     size: int
     gone: int
     about: bytes
-    refs: dict[str, _Turn] = {}
+    refs: dict[str, Turn] = {}
     entries: list[StoredEntry] = []
     payloads: list[Payload] = []
     dirty: bool = False
@@ -149,7 +136,7 @@ class Tables:
 
     # -- a context -----------------------------------------------------------------------------------------------------
 
-    def find(self, asker: Asker, id: str, refs: bool = True) -> tuple[_Context | None, Outcome]:
+    def find(self, asker: Asker, id: str, refs: bool = True) -> tuple[Context | None, Outcome]:
         """The context and ``ok``; one that may not be seen comes with ``not_found``."""
         context = self.context(asker.tenant, id)
         if context is None or (context.gone and context.gone <= self.now()):
@@ -162,19 +149,19 @@ class Tables:
             self.read_refs(context)
         return context, "ok"
 
-    def context(self, tenant: str, id: str) -> _Context | None:
+    def context(self, tenant: str, id: str) -> Context | None:
         rows = self.rows("SELECT * FROM ctx WHERE tenant = ? AND id = ?", tenant, id)
-        return _context(rows[0]) if rows else None
+        return read_context(rows[0]) if rows else None
 
-    def is_gone(self, context: _Context) -> bool:
+    def is_gone(self, context: Context) -> bool:
         return context.gone != 0 or 0 < context.expires <= self.now()
 
-    def read_refs(self, context: _Context) -> None:
+    def read_refs(self, context: Context) -> None:
         for row in self.rows("SELECT branch, head, pending, token, fence, lease_until, span, owner FROM ref"
                              " WHERE tenant = ? AND id = ? ORDER BY branch", context.tenant, context.id):  # fmt: skip
-            context.refs[row[0]] = _Turn(*row)
+            context.refs[row[0]] = Turn(*row)
 
-    def save(self, context: _Context) -> None:
+    def save(self, context: Context) -> None:
         if not context.dirty:
             return
         context.dirty = False
@@ -191,13 +178,13 @@ class Tables:
                  context.seq, context.gen, context.expires, context.ttl, context.size, context.about, context.tenant,
                  context.id)  # fmt: skip
 
-    def save_ref(self, context: _Context, ref: _Turn, ending: bytes) -> None:
+    def save_ref(self, context: Context, ref: Turn, ending: bytes) -> None:
         self.sql("INSERT OR REPLACE INTO ref VALUES (?,?,?,?,?,?,?,?,?,?,?)", context.tenant, context.id, ref.name,
                  ref.head, ref.pending, ref.token, ref.fence, ref.lease_until, ref.span, ref.owner, ending)  # fmt: skip
 
-    def made(self, tenant: str, id: str, create: Create) -> _Context:
+    def made(self, tenant: str, id: str, create: Create) -> Context:
         now = self.now()
-        context = _Context(tenant, id, create.subject, create.group, create.access, create.privacy, create.salt,
+        context = Context(tenant, id, create.subject, create.group, create.access, create.privacy, create.salt,
                            create.dek, 0, 0, now, 0, create.ttl, create.sliding, 0, 0, create.about)  # fmt: skip
         context.new = True
         return context
@@ -217,7 +204,7 @@ class Tables:
                 return None
         return Node(id, branch, parents.partition(" ")[0], _STATUSES[status], fp, digest, rows[0][1])
 
-    def known(self, tenant: str, scope: str, key: str, context: _Context) -> Known | None:
+    def known(self, tenant: str, scope: str, key: str, context: Context) -> Known | None:
         """What was remembered, its turn settled if its lease is over: it may lie in another context."""
         rows = self.rows("SELECT fp, ver, expires FROM idem WHERE tenant = ? AND scope = ? AND k = ?",
                          tenant, scope, key)  # fmt: skip
@@ -232,7 +219,7 @@ class Tables:
                 self.save(other)
         return Known(*rows[0])
 
-    def printed(self, context: _Context, fp: bytes) -> Known | None:
+    def printed(self, context: Context, fp: bytes) -> Known | None:
         """The last turn of that fingerprint. Entries bear theirs, so what happens in a context is not noted twice."""
         rows = self.rows("SELECT fp, ver, ts + ? FROM entry WHERE tenant = ? AND id = ? AND seq > ? AND fp = ?"
                          " AND kind = 0 ORDER BY seq DESC LIMIT 1",
@@ -242,7 +229,7 @@ class Tables:
     def remember(self, tenant: str, scope: str, key: str, fp: bytes, version: str, until: int) -> None:
         self.sql("INSERT OR REPLACE INTO idem VALUES (?,?,?,?,?,?)", tenant, scope, key, fp, version, until)
 
-    def log(self, context: _Context, kind: EntryKind, version: str, parents: tuple[str, ...], branch: str,
+    def log(self, context: Context, kind: EntryKind, version: str, parents: tuple[str, ...], branch: str,
             status: Status, fp: bytes, digest: bytes, draft: Draft) -> int:  # fmt: skip
         context.seq += 1
         context.size += draft_size(draft)
@@ -268,34 +255,34 @@ class Tables:
             context.payloads.append(Payload(one.item, one.rev, one.nonce, one.body, one.ikey, seq))
         return seq
 
-    def settle_overdue(self, context: _Context) -> None:
+    def settle_overdue(self, context: Context) -> None:
         for ref in overdue(self.now(), context.refs.values()):
             self.settle(context, context.refs[ref.name])
 
-    def settle(self, context: _Context, ref: _Turn) -> None:
+    def settle(self, context: Context, ref: Turn) -> None:
         ending = self.rows("SELECT ending FROM ref WHERE tenant = ? AND id = ? AND branch = ?", context.tenant,
                            context.id, ref.name)[0][0]  # fmt: skip
         node = self.lookup(context.tenant, ref.pending, context.id)
         parent, fp = (node.parent, node.fp) if node is not None else ("", b"")
         self.log(context, "commit", ref.pending, (parent,) if parent else (), ref.name, "incomplete", fp, b"",
-                 _read_draft(ending))  # fmt: skip
+                 read_draft(ending))  # fmt: skip
         self.end(context, ref, ref.pending)
 
-    def end(self, context: _Context, ref: _Turn, head: str) -> None:
+    def end(self, context: Context, ref: Turn, head: str) -> None:
         ref.head = head
         ref.pending = ref.owner = ""
         ref.token = b""
         ref.lease_until = 0
         self.save_ref(context, ref, b"")
 
-    def used(self, context: _Context, privacy: Privacy) -> None:
+    def used(self, context: Context, privacy: Privacy) -> None:
         context.privacy = higher(context.privacy, privacy)
         context.expires = slid(self.now(), context.ttl, context.sliding, context.expires)
         context.dirty = True
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def meta(self, asker: Asker, context: _Context) -> Meta:
+    def meta(self, asker: Asker, context: Context) -> Meta:
         names = self.rows("SELECT name FROM alias WHERE tenant = ? AND id = ? AND (? OR subject = ?) ORDER BY name",
                           context.tenant, context.id, asker.all, asker.subject)  # fmt: skip
         refs = context.refs
@@ -308,7 +295,7 @@ class Tables:
                         for name, ref in sorted(refs.items())]),
         )  # fmt: skip
 
-    def read(self, asker: Asker, context: _Context, known: int, limit: int = 0) -> Loaded:
+    def read(self, asker: Asker, context: Context, known: int, limit: int = 0) -> Loaded:
         tenant, id = context.tenant, context.id
         if context.entries and known == context.entries[0].seq - 1:
             return Loaded(meta=self.meta(asker, context), entries=tuple(context.entries),
@@ -327,7 +314,7 @@ class Tables:
             payloads=tuple([Payload(*row) for row in items]), truncated=truncated,
         )  # fmt: skip
 
-    def missing(self, asker: Asker, context: _Context, parent: str, head: str) -> Loaded:
+    def missing(self, asker: Asker, context: Context, parent: str, head: str) -> Loaded:
         tenant, id = context.tenant, context.id
         chain = missing(parent, head, lambda version: self.lookup(tenant, version, id))
         rows: list[Any] = []
@@ -386,10 +373,38 @@ class Tables:
             asker.tenant, after or "~", self.now(), asker.all, asker.group, asker.subject, name, asker.tenant,
             asker.subject, name, limit,
         )  # fmt: skip
-        found = [_context(row) for row in rows]
+        found = [read_context(row) for row in rows]
         for context in found:
             self.read_refs(context)
         return [self.meta(asker, context) for context in found]
+
+    def contexts(self, tenant: str, id: str) -> list[tuple[str, str]]:
+        """All that live, or those of one tenant, or one."""
+        return self.rows("SELECT tenant, id FROM ctx WHERE gone = 0 AND (? = '' OR tenant = ?) AND (? = '' OR id = ?)",
+                         tenant, tenant, id, id)  # fmt: skip
+
+    def damage(self, tenant: str, id: str) -> list[Damage]:
+        """Of one context; of the file, where it is so broken that it cannot be read."""
+        try:
+            context = self.context(tenant, id)
+            if context is None or context.gone:
+                return []
+            self.read_refs(context)
+            rows = self.rows(_ENTRY + " WHERE tenant = ? AND id = ? ORDER BY seq", tenant, id)
+            items = self.rows(_ITEM + " AND coalesce(content, blob.body) IS NOT NULL", tenant, id)
+            meta = self.meta(Asker(tenant, all=True), context)
+            return list(damage_of(meta, [_entry(row) for row in rows], [Payload(*row) for row in items]))
+        except (sqlite3.Error, ValueError, LookupError) as error:
+            return [Damage(id, "checksum", 0, "", f"its rows cannot be read: {error}")]
+
+    def broken_pages(self) -> list[Damage]:
+        """What SQLite itself finds wrong with the file, and contents that the wrong number of items claims."""
+        lines = [row[0] for row in self.rows("PRAGMA integrity_check(100)")]
+        found = [Damage("", "checksum", 0, "", line) for line in lines if line != "ok"]
+        counts = self.rows("SELECT hex(blob.hash), refs, count(item.hash) FROM blob LEFT JOIN item"
+                           " ON item.tenant = blob.tenant AND item.hash = blob.hash"
+                           " GROUP BY blob.tenant, blob.hash HAVING refs <> count(item.hash)")  # fmt: skip
+        return found + [Damage("", "orphan", 0, "", f"content {row[0]} counts {row[1]}, is {row[2]}") for row in counts]
 
     def seq(self, asker: Asker, id: str) -> int:
         """Of its last entry; -1 where there is nothing to be seen."""
@@ -397,7 +412,7 @@ class Tables:
         return context.seq if context is not None and outcome == "ok" else -1
 
     def numbered(self, table: str, key: Sequence[str], n: int) -> bytes | None:
-        body, number, where = _NUMBERED[table]
+        body, number, where = NUMBERED[table]
         rows = self.rows(f"SELECT {body} FROM {table} WHERE {where} AND (? = 0 OR {number} = ?)"
                          f" ORDER BY {number} DESC LIMIT 1", *key, n, n)  # fmt: skip
         return rows[0][0] if rows else None
@@ -405,295 +420,28 @@ class Tables:
     def latest(self, tenant: str, name: str) -> int:
         return int(self.rows("SELECT coalesce(max(n), 0) FROM tmpl WHERE tenant = ? AND name = ?", tenant, name)[0][0])
 
-    def size(self) -> int:
-        (pages,), (size,) = self.rows("PRAGMA page_count")[0], self.rows("PRAGMA page_size")[0]
-        return int(pages) * int(size)
-
-    # -- writing -------------------------------------------------------------------------------------------------------
-
-    def begin(self, asker: Asker, id: str, request: Begin, owner: str) -> Begun:
-        context, outcome = self.find(asker, id)
-        if context is None and request.create is not None:
-            context, outcome = self.made(asker.tenant, id, request.create), "ok"
-        if context is None or outcome != "ok":
-            return Begun(outcome=outcome, context=id)
-        tenant, now = asker.tenant, self.now()
-        self.settle_overdue(context)
-        abroad = "fp:" + request.fp.hex() if request.scope and request.scope != id else ""
-        by_key = self.known(tenant, request.scope, "k:" + request.key, context) if request.key else None
-        by_fp = None
-        if request.retry:
-            by_fp = self.known(tenant, request.scope, abroad, context) if abroad else self.printed(context, request.fp)
-        done = decide_begin(now, id, request, context.refs, lambda version: self.lookup(tenant, version, id), by_key,
-                            by_fp, context.size)  # fmt: skip
-        if done.outcome != "ok":
-            self.save(context)
-            return self._not_begun(asker, context, request, done)
-        if done.again:
-            node = self.lookup(tenant, request.version, id)
-            seq = node.seq if node is not None else 0
-        else:
-            seq = self._begin_turn(context, request, done, owner)
-            if abroad:
-                self.remember(tenant, request.scope, abroad, request.fp, request.version, now + RETRY_WINDOW)
-            if request.key:
-                self.remember(tenant, request.scope, "k:" + request.key, request.fp, request.version,
-                              now + IDEMPOTENCY)  # fmt: skip
-            self.used(context, request.privacy)
-        self.save(context)
-        ref = context.refs[done.branch]
-        return Begun(
-            outcome="ok", context=id, branch=done.branch, base=done.base, head=ref.head, version=request.version,
-            lease=Lease(ref.name, request.version, ref.token, ref.fence, ref.lease_until), seq=seq,
-            loaded=self.read(asker, context, request.known),
-        )  # fmt: skip
-
-    def _begin_turn(self, context: _Context, request: Begin, done: Decision, owner: str) -> int:
-        if done.ends:
-            self.settle(context, context.refs[done.branch])
-        if done.opens:
-            context.refs[done.branch] = _Turn(done.branch, done.base, "", b"", 0, 0, 0, "")
-        ref = context.refs[done.branch]
-        seq = self.log(context, "reserve", request.version, (done.base,) if done.base else (), ref.name, "in_progress",
-                       request.fp, b"", request.input)  # fmt: skip
-        ref.head = done.base
-        ref.pending = request.version
-        ref.token = self.token(16)
-        ref.fence += 1
-        ref.lease_until = self.now() + request.lease
-        ref.span = request.lease
-        ref.owner = owner
-        self.save_ref(context, ref, _write_draft(request.settled))
-        return seq
-
-    def _not_begun(self, asker: Asker, context: _Context, request: Begin, done: Decision) -> Begun:
-        loaded = self.missing(asker, context, request.parent, done.head) if done.outcome == "conflict" else None
-        return Begun(
-            outcome=done.outcome, context=done.context or context.id, branch=done.branch, head=done.head,
-            version=done.version, retry_after=done.retry_after, what=done.what, loaded=loaded,
-        )  # fmt: skip
-
-    def renew(self, asker: Asker, id: str, lease: Lease, settled: Draft | None) -> Lease | None:
-        context, outcome = self.find(asker, id)
-        ref = context.refs.get(lease.branch) if context is not None and outcome == "ok" else None
-        if ref is None or (ref.pending, ref.token, ref.fence) != (lease.version, lease.token, lease.fence):
-            return None
-        until = self.now() + ref.span
-        self.sql("UPDATE ref SET lease_until = ?, ending = coalesce(?, ending) WHERE tenant = ? AND id = ?"
-                 " AND branch = ?", until, None if settled is None else _write_draft(settled), asker.tenant, id,
-                 lease.branch)  # fmt: skip
-        return Lease(lease.branch, lease.version, lease.token, lease.fence, until)
-
-    def commit(self, asker: Asker, id: str, lease: Lease, record: Commit) -> Committed:
-        context, outcome = self.find(asker, id)
-        if context is None or outcome != "ok":
-            return Committed("gone" if outcome == "gone" else "fenced")
-        ref = context.refs.get(lease.branch)
-        node = self.lookup(asker.tenant, lease.version, id)
-        done = decide_commit(ref, node, lease, record, context.size)
-        if done.outcome != "ok":
-            return Committed(done.outcome)
-        if done.again or ref is None or node is None:
-            last = self.rows("SELECT max(seq) FROM entry INDEXED BY entry_ver WHERE tenant = ? AND ver = ?",
-                             asker.tenant, lease.version)[0][0]  # fmt: skip
-            return Committed("ok", last, context.gen)
-        seq = self.log(context, "commit", lease.version, (node.parent,) if node.parent else (), ref.name, record.status,
-                       node.fp, record.digest, record.output)  # fmt: skip
-        self.end(context, ref, done.head)
-        self.used(context, record.privacy)
-        self.save(context)
-        return Committed("ok", seq, context.gen)
-
-    def settle_of(self, owner: str, ids: Sequence[tuple[str, str]]) -> int:
-        count = 0
-        for tenant, id in ids:
-            context = self.context(tenant, id)
-            if context is None:
-                continue
-            self.read_refs(context)
-            for ref in context.refs.values():
-                if ref.pending and ref.owner == owner:
-                    self.settle(context, ref)
-                    count += 1
-            self.save(context)
-        return count
-
-    def append(self, asker: Asker, id: str, record: Addition) -> Appended:
-        context, outcome = self.find(asker, id)
-        if record.create is not None and context is not None and outcome != "gone":
-            if context.salt != record.create.salt:
-                return Appended(outcome="exists")
-            if not record.version:
-                ref = context.refs.get(record.branch)
-                return Appended(outcome="ok", seq=1, gen=context.gen, head=ref.head if ref is not None else "")
-        elif record.create is not None and context is None:
-            context, outcome = self.made(asker.tenant, id, record.create), "ok"
-        if context is None or outcome != "ok":
-            return Appended(outcome=outcome)
-        tenant = asker.tenant
-        self.settle_overdue(context)
-        by_key = self.known(tenant, record.scope, "k:" + record.key, context) if record.key else None
-        done = decide_append(self.now(), id, record, context.refs, lambda version: self.lookup(tenant, version, id),
-                             by_key, context.size)  # fmt: skip
-        if done.outcome != "ok":
-            self.save(context)
-            lacks = self.missing(asker, context, record.expect or "", done.head) if done.outcome == "conflict" else None
-            return Appended(outcome=done.outcome, gen=context.gen, head=done.head, version=done.version,
-                            retry_after=done.retry_after, what=done.what, loaded=lacks)  # fmt: skip
-        if done.again:
-            node = self.lookup(tenant, record.version, id)
-            seq = node.seq if node is not None else 0
-        else:
-            seq = self._add(context, record, done)
-        self.save(context)
-        return Appended(outcome="ok", seq=seq, gen=context.gen, head=done.head, version=record.version,
-                        loaded=self.read(asker, context, record.known))  # fmt: skip
-
-    def _add(self, context: _Context, record: Addition, done: Decision) -> int:
-        parents = record.parents or ((done.base,) if done.base and record.version else ())
-        seq = self.log(context, record.kind, record.version, parents, done.branch, "completed", record.fp,
-                       record.digest, record.entry)  # fmt: skip
-        if record.moves:
-            if done.opens:
-                context.refs[done.branch] = _Turn(done.branch, done.base, "", b"", 0, 0, 0, "")
-            ref = context.refs[done.branch]
-            ref.head = done.head
-            self.save_ref(context, ref, b"")
-        if record.key:
-            self.remember(context.tenant, record.scope, "k:" + record.key, record.fp, record.version,
-                          self.now() + IDEMPOTENCY)  # fmt: skip
-        if record.about is not None:
-            context.about = record.about
-        self.used(context, record.privacy)
-        return seq
-
-    def redact(self, asker: Asker, id: str, items: Sequence[str], entry: Draft) -> int | None:
-        context, outcome = self.find(asker, id)
-        if context is None or outcome != "ok":
-            return None
-        count = 0
-        for name in dict.fromkeys(items):
-            rows = self.rows("SELECT seq, rev, length(nonce) + length(ikey) + length(coalesce(content, blob.body)),"
-                             " item.hash FROM item LEFT JOIN blob"
-                             " ON blob.tenant = item.tenant AND blob.hash = item.hash"
-                             " WHERE item.tenant = ? AND id = ? AND item = ?", asker.tenant, id, name)  # fmt: skip
-            for row in rows:
-                context.size -= row[2]
-                if row[3] is not None:
-                    self._drop_blob(asker.tenant, row[3])
-            self.sql("DELETE FROM item WHERE tenant = ? AND id = ? AND item = ?", asker.tenant, id, name)
-            count += len(rows)
-        for branch, ending in self.rows("SELECT branch, ending FROM ref WHERE tenant = ? AND id = ? AND pending <> ''",
-                                        asker.tenant, id):  # fmt: skip
-            draft = _read_draft(ending)
-            kept = Draft(draft.body, tuple([one for one in draft.payloads if one.item not in items]))
-            self.sql("UPDATE ref SET ending = ? WHERE tenant = ? AND id = ? AND branch = ?", _write_draft(kept),
-                     asker.tenant, id, branch)  # fmt: skip
-        self.sql("DELETE FROM snap WHERE tenant = ? AND id = ?", asker.tenant, id)
-        context.gen += 1
-        self.log(context, "control", "", (), "", "completed", b"", b"", entry)
-        self.save(context)
-        return count
-
-    def _drop_blob(self, tenant: str, hash_: bytes) -> None:
-        self.sql("UPDATE blob SET refs = refs - 1 WHERE tenant = ? AND hash = ?", tenant, hash_)
-        self.sql("DELETE FROM blob WHERE tenant = ? AND hash = ? AND refs < 1", tenant, hash_)
-
-    def claim_name(self, tenant: str, subject: str, name: str, id: str) -> str:
-        rows = self.rows("SELECT id FROM alias WHERE tenant = ? AND subject = ? AND name = ?", tenant, subject, name)
-        if rows:
-            context = self.context(tenant, rows[0][0])
-            if context is None or not self.is_gone(context):
-                return str(rows[0][0])
-        self.sql("INSERT OR REPLACE INTO alias VALUES (?,?,?,?)", tenant, subject, name, id)
-        return id
-
-    def put_numbered(self, table: str, key: Sequence[str], n: int, put: bytes, once: bool) -> bytes | None:
-        """*put* under number *n* (0: the next one, or, with *once*, the latest there is) unless it is taken."""
-        _, number, where = _NUMBERED[table]
-        if n == 0:
-            last = int(self.rows(f"SELECT coalesce(max({number}), 0) FROM {table} WHERE {where}", *key)[0][0])
-            n = last if once and last else last + 1
-        self.sql(f"INSERT OR IGNORE INTO {table} VALUES ({'?,' * len(key)}?,?)", *key, n, put)
-        return self.numbered(table, key, n)
-
-    def snapshot(self, asker: Asker, id: str, upto: int, body: bytes) -> None:
-        context, outcome = self.find(asker, id, refs=False)
-        if context is None or outcome != "ok" or upto > context.seq:
-            return
-        self.sql("INSERT INTO snap VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET seq = excluded.seq, body = excluded.body"
-                 " WHERE excluded.seq > seq", asker.tenant, id, upto, body)  # fmt: skip
-
-    def drop_snapshots(self) -> int:
-        return self.sql("DELETE FROM snap").rowcount
-
-    def touch(self, asker: Asker, id: str, about: bytes | None, ttl: int | None, access: Access | None) -> bool:
-        context, outcome = self.find(asker, id, refs=False)
-        if context is None or outcome != "ok":
-            return False
-        context.about = context.about if about is None else about
-        context.access = context.access if access is None else access
-        if ttl is not None:
-            context.ttl = ttl
-            context.expires = self.now() + ttl if ttl else 0
-        context.dirty = True
-        self.save(context)
-        return True
-
-    def delete(self, asker: Asker, id: str) -> Deletion | None:
-        context, outcome = self.find(asker, id)
-        if context is None or outcome != "ok":
-            return None
-        heads = sha256()
-        for _, ref in sorted(context.refs.items()):
-            node = self.lookup(asker.tenant, ref.head, id) if ref.head else None
-            heads.update(node.digest if node is not None else b"")
-        count = self.rows("SELECT count(*) FROM entry WHERE tenant = ? AND id = ?", asker.tenant, id)[0][0]
-        self.strike(context)
-        return Deletion(id, self.now(), count, context.size, heads.digest(), ("sqlite",))
-
-    def strike(self, context: _Context) -> None:
-        """All of it but a tombstone."""
-        tenant, id = context.tenant, context.id
-        for (hash_,) in self.rows("SELECT hash FROM item WHERE tenant = ? AND id = ? AND hash IS NOT NULL", tenant, id):
-            self._drop_blob(tenant, hash_)
-        for table in ("entry", "item", "ref", "snap", "alias"):
-            self.sql(f"DELETE FROM {table} WHERE tenant = ? AND id = ?", tenant, id)
-        self.sql("DELETE FROM idem WHERE tenant = ? AND scope = ?", tenant, id)
-        until = self.now() + TOMBSTONE
-        self.sql("UPDATE ctx SET salt = x'', dek = x'', about = x'', seq = 0, size = 0, gone = ?, expires = ?"
-                 " WHERE tenant = ? AND id = ?", until, until, tenant, id)  # fmt: skip
-
     def due(self) -> bool:
         """Is there anything to sweep?"""
         rows = self.rows("SELECT EXISTS (SELECT 1 FROM ctx WHERE expires > 0 AND expires <= ?)"
                          " OR EXISTS (SELECT 1 FROM idem WHERE expires <= ?)", self.now(), self.now())  # fmt: skip
         return bool(rows[0][0])
 
-    def sweep(self, limit: int) -> int:
-        now = self.now()
-        rows = self.rows("SELECT * FROM ctx WHERE expires > 0 AND expires <= ? ORDER BY expires LIMIT ?", now, limit)
-        for row in rows:
-            context = _context(row)
-            if context.gone:
-                self.sql("DELETE FROM ctx WHERE tenant = ? AND id = ?", context.tenant, context.id)
-            else:
-                self.strike(context)
-        self.sql("DELETE FROM idem WHERE expires <= ?", now)
-        return len(rows)
+    def size(self) -> int:
+        (pages,), (size,) = self.rows("PRAGMA page_count")[0], self.rows("PRAGMA page_size")[0]
+        return int(pages) * int(size)
 
 
-_NUMBERED: Final = {
+NUMBERED: Final = {
     "tmpl": ("body", "n", "tenant = ? AND name = ?"),
     "tkey": ("sealed", "v", "tenant = ?"),
 }
 """Table → its content, its number, its key."""
 
 
-def _context(row: Any) -> _Context:
+def read_context(row: Any) -> Context:
     (tenant, id, subject, group, access, cls, salt, dek, seq, gen, created, expires, ttl, sliding, size, gone,
      about) = row  # fmt: skip
-    return _Context(tenant, id, subject, group, _ACCESS[access], PRIVACY[cls], salt, dek, seq, gen, created, expires,
+    return Context(tenant, id, subject, group, _ACCESS[access], PRIVACY[cls], salt, dek, seq, gen, created, expires,
                     ttl, bool(sliding), size, gone, about)  # fmt: skip
 
 

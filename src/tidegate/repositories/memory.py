@@ -57,6 +57,7 @@ from tidegate.rules.context_begin import (
     overdue,
     slid,
 )
+from tidegate.rules.context_fsck import damage_of
 
 _OVERHEAD: Final = 512
 """Bytes that an entry or payload costs besides what it holds, about."""
@@ -461,10 +462,12 @@ class Memory:
         return count
 
     async def check(self, tenant: str = "", id: str = "") -> AsyncIterator[Damage]:
-        """Memory is not damaged by anything that would leave it here to be asked."""
-        nothing: tuple[Damage, ...] = ()
-        for damage in nothing:
-            yield damage
+        everything = Asker("", all=True)
+        for key, context in list(self._contexts.items()):
+            if context.gone or (tenant and key[0] != tenant) or (id and key[1] != id):
+                continue
+            for damage in damage_of(self._meta(everything, context), context.entries, [*context.payloads.values()]):
+                yield damage
 
     async def drop_snapshots(self) -> int:
         count = 0

@@ -41,6 +41,7 @@ from tidegate.exchange.fault import NOT_PROCESSED, Fault
 from tidegate.ports.settings import Duration
 from tidegate.ports.tools import Tools
 from tidegate.repositories._sqlite_tables import LAYOUT, SCHEMA, Tables
+from tidegate.repositories._sqlite_writing import Writing
 
 T = TypeVar("T")
 
@@ -228,7 +229,7 @@ class Sqlite:
         for connection in (first, *[self._connect() for _ in range(_READERS)]):
             writes = connection is first
             connection.execute("PRAGMA busy_timeout = 0" if writes else "PRAGMA query_only = ON")
-            tables = Tables(connection, self._now, self._tools.token)
+            tables = (Writing if writes else Tables)(connection, self._now, self._tools.token)
             hands.append(_Hand(tables, writes, self._config.timeout, self._post, keeper))
         return hands
 
@@ -314,22 +315,22 @@ class Sqlite:
     # -- the promise ---------------------------------------------------------------------------------------------------
 
     async def begin(self, asker: Asker, id: str, request: Begin) -> Begun:
-        return await self._write((asker.tenant, id), Tables.begin, asker, id, request, self.owner)
+        return await self._write((asker.tenant, id), Writing.begin, asker, id, request, self.owner)
 
     async def renew(self, asker: Asker, id: str, lease: Lease, settled: Draft | None = None) -> Lease | None:
-        return await self._write(None, Tables.renew, asker, id, lease, settled)
+        return await self._write(None, Writing.renew, asker, id, lease, settled)
 
     async def commit(self, asker: Asker, id: str, lease: Lease, record: Commit) -> Committed:
-        return await self._write((asker.tenant, id), Tables.commit, asker, id, lease, record)
+        return await self._write((asker.tenant, id), Writing.commit, asker, id, lease, record)
 
     async def settle(self, owner: str, ids: Sequence[tuple[str, str]]) -> int:
-        return await self._write(None, Tables.settle_of, owner, ids)
+        return await self._write(None, Writing.settle_of, owner, ids)
 
     async def append(self, asker: Asker, id: str, record: Addition) -> Appended:
-        return await self._write((asker.tenant, id), Tables.append, asker, id, record)
+        return await self._write((asker.tenant, id), Writing.append, asker, id, record)
 
     async def redact(self, asker: Asker, id: str, items: Sequence[str], entry: Draft) -> int | None:
-        return await self._write((asker.tenant, id), Tables.redact, asker, id, items, entry, wipes=True)
+        return await self._write((asker.tenant, id), Writing.redact, asker, id, items, entry, wipes=True)
 
     async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0) -> Loaded:
         return await self._read(Tables.load, asker, id, known, limit)
@@ -365,12 +366,12 @@ class Sqlite:
             pause = min(pause * 2, longest)
 
     async def claim_name(self, tenant: str, subject: str, name: str, id: str) -> str:
-        return await self._write(None, Tables.claim_name, tenant, subject, name, id)
+        return await self._write(None, Writing.claim_name, tenant, subject, name, id)
 
     async def template(self, tenant: str, name: str, n: int, put: bytes | None = None) -> bytes | None:
         if put is None:
             return await self._read(Tables.numbered, "tmpl", (tenant, name), n)
-        return await self._write(None, Tables.put_numbered, "tmpl", (tenant, name), n, put, False)
+        return await self._write(None, Writing.put_numbered, "tmpl", (tenant, name), n, put, False)
 
     async def latest_template(self, tenant: str, name: str) -> int:
         return await self._read(Tables.latest, tenant, name)
@@ -378,30 +379,33 @@ class Sqlite:
     async def tenant_key(self, tenant: str, v: int, put: bytes | None = None) -> bytes | None:
         if put is None:
             return await self._read(Tables.numbered, "tkey", (tenant,), v)
-        return await self._write(None, Tables.put_numbered, "tkey", (tenant,), v, put, True)
+        return await self._write(None, Writing.put_numbered, "tkey", (tenant,), v, put, True)
 
     async def snapshot(self, asker: Asker, id: str, upto: int, body: bytes) -> None:
-        await self._write(None, Tables.snapshot, asker, id, upto, body)
+        await self._write(None, Writing.snapshot, asker, id, upto, body)
 
     async def touch(self, asker: Asker, id: str, *, about: bytes | None = None, ttl: int | None = None,
                     access: Access | None = None) -> bool:  # fmt: skip
-        return await self._write(None, Tables.touch, asker, id, about, ttl, access)
+        return await self._write(None, Writing.touch, asker, id, about, ttl, access)
 
     async def delete(self, asker: Asker, id: str) -> Deletion | None:
-        return await self._write((asker.tenant, id), Tables.delete, asker, id, wipes=True)
+        return await self._write((asker.tenant, id), Writing.delete, asker, id, wipes=True)
 
     async def sweep(self, limit: int) -> int:
         self._size = await self._read(Tables.size)
         due = await self._read(Tables.due)
-        return await self._write(None, Tables.sweep, limit, wipes=True) if due else 0
+        return await self._write(None, Writing.sweep, limit, wipes=True) if due else 0
 
     async def check(self, tenant: str = "", id: str = "") -> AsyncIterator[Damage]:
-        nothing: tuple[Damage, ...] = ()
-        for damage in nothing:
-            yield damage
+        if not tenant:
+            for damage in await self._read(Tables.broken_pages):
+                yield damage
+        for key in await self._read(Tables.contexts, tenant, id):
+            for damage in await self._read(Tables.damage, *key):
+                yield damage
 
     async def drop_snapshots(self) -> int:
-        return await self._write(None, Tables.drop_snapshots)
+        return await self._write(None, Writing.drop_snapshots)
 
     def figures(self) -> dict[str, int]:
         hands = [hand for hand in (self._writer, *self._readers) if hand is not None]

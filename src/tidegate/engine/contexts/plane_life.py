@@ -69,7 +69,7 @@ async def begin(plane: Plane) -> Answer:
     receipt = {**meta_object(held.meta), **receipt_of(held, done.version, "main", ""), "object": "context"}
     receipt["added"] = [item.id for item in added(made.changes)]
     return plane.told(receipt, 201, tag=plane.tag(held, done.version), location=place(plane, held.meta.id),
-                      message="Created")  # fmt: skip
+                      message="Receipt")  # fmt: skip
 
 
 def first(plane: Plane, told: dict[str, Any], version: str) -> tuple[Change, ...]:
@@ -176,7 +176,7 @@ async def copy(plane: Plane, held: Held, head: str) -> Answer:
     done = await create(plane, context_id(repository.mint()), fresh_version(plane), made, settings, kept)
     receipt = {**meta_object(done.held.meta), **receipt_of(done.held, done.version, "main", ""), "object": "context"}
     return plane.told(receipt, 201, tag=plane.tag(done.held, done.version), location=place(plane, done.held.meta.id),
-                      message="Created")  # fmt: skip
+                      message="Receipt")  # fmt: skip
 
 
 # -- the end of contents -----------------------------------------------------------------------------------------------

@@ -60,8 +60,9 @@ def held_still(body: Any, status: int, code: str, errors: list[dict[str, Any]] |
 
 async def unchanged(house: PlaneHouse, id: str, before: bytes) -> None:
     """View, version and digest are the same, and the log has nothing more."""
-    assert (await house.ask("GET", f"{ROOT}/{id}")).body == before
-    assert len((await house.ask("GET", f"{ROOT}/{id}/log")).json["data"]) == 1
+    other = house.house.client()  # a body that is too large costs its client the connection
+    assert (await house.ask("GET", f"{ROOT}/{id}", side=other)).body == before
+    assert len((await house.ask("GET", f"{ROOT}/{id}/log", side=other)).json["data"]) == 1
 
 
 @pytest.mark.parametrize(("name", "ops", "status", "code", "errors"), BAD, ids=[each[0] for each in BAD])

@@ -228,7 +228,7 @@ class Conversations(_Asked):
         about = with_metadata(b"", metadata) if metadata else b""
         version = fresh_version(plane)
         id = context_id(repository.mint())
-        settings = repository.creation(plane.asker, about=about)
+        settings = await repository.creation(plane.asker, about=about)
         held = Held(repository.meta_of(plane.asker, id, settings), History(id, settings.salt), repository.store)
         ops = (Append(items=brought(told.get("items"))),)
         changes = plane_apply(plane, held, View(context=id), ops, version).changes

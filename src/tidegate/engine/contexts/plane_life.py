@@ -52,7 +52,7 @@ async def begin(plane: Plane) -> Answer:
     kept = told.get("store", "durable")
     if kept not in ("durable", "session"):
         raise invalid("store is durable or session.")
-    settings = repository.creation(plane.asker, access=access_of(told, plane), privacy=privacy_of(told),
+    settings = await repository.creation(plane.asker, access=access_of(told, plane), privacy=privacy_of(told),
                                    ttl=ttl_of(told))  # fmt: skip
     name = told.get("session_id")
     id = ""
@@ -169,7 +169,7 @@ async def copy(plane: Plane, held: Held, head: str) -> Answer:
     if view.policy:
         changes.append(PolicyChanged(view.policy))
     repository = plane.repository
-    settings = repository.creation(plane.asker, access=meta.access, privacy=view.privacy,
+    settings = await repository.creation(plane.asker, access=meta.access, privacy=view.privacy,
                                    ttl=meta.ttl / 1000.0 if meta.ttl else None, about=meta.about)  # fmt: skip
     made = Made(tuple(changes), kind="control", note=Note("import", origin=head))
     kept = "session" if held.store is not repository.store else "durable"

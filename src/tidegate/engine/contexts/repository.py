@@ -45,6 +45,15 @@ from tidegate.exchange.identity import Identity
 from tidegate.ports.context_store import ContextStore
 from tidegate.ports.contexts import ContextsPlan
 from tidegate.rules.context_fold import History, read_snapshot, write_snapshot
+from tidegate.rules.context_keys import (
+    WrongKey,
+    new_context_key,
+    new_tenant_key,
+    open_context_key,
+    open_tenant_key,
+    sealer,
+    unsealer,
+)
 from tidegate.rules.ulid import ulid
 from tidegate.wire.context_entry import BrokenEntry, Seal, Unseal, plain_seal, plain_unseal, read_entry
 
@@ -53,6 +62,8 @@ PATIENCE: Final = 8.0
 SNAPSHOT_ENTRIES: Final = 32
 SNAPSHOT_BYTES: Final = 64 * 1024
 """A snapshot is taken when as much has been logged since the last (CRP 11.2)."""
+SEALERS: Final = 4096
+"""Contexts whose opened keys are at hand."""
 OVERHEAD: Final = 3
 """Bytes in memory for each byte in the log, roughly: values, views, digests."""
 BASE: Final = 4096
@@ -64,7 +75,9 @@ _T = TypeVar("_T")
 class Held:
     """One context at hand: what it is, and its history as far as it is known here."""
 
-    __slots__ = ("compacting", "fresh_bytes", "fresh_entries", "history", "meta", "prefixes", "size", "stale", "store", "warm")
+    __slots__ = (
+        "compacting", "fresh_bytes", "fresh_entries", "history", "meta", "prefixes", "size", "stale", "store", "warm",
+    )  # fmt: skip
 
     def __init__(self, meta: Meta, history: History, store: ContextStore) -> None:
         self.meta: Meta = meta
@@ -114,6 +127,9 @@ class Repository:
         self._held: OrderedDict[tuple[str, str], Held] = OrderedDict()
         self._size = 0
         self._plain = plain_seal(self.nonce)
+        self._tenant_keys: dict[str, bytes] = {}
+        self._sealers: dict[tuple[str, str], tuple[bytes, Seal, Unseal]] = {}
+        """Tenant and context -> its sealed key, and how its contents are sealed and read."""
         self._tails: dict[tuple[str, str, str], int] = {}
         """Live tails by context and by subject."""
         self._snapping: set[tuple[str, str]] = set()
@@ -134,11 +150,43 @@ class Repository:
 
     def seal(self, meta: Meta) -> Seal:
         """How contents of this context are made payloads."""
-        return self._plain
+        return self._plain if not meta.dek else self._sealing(meta)[1]
 
     def unseal(self, meta: Meta) -> Unseal:
         """How payloads of this context are read."""
-        return plain_unseal
+        return plain_unseal if not meta.dek else self._sealing(meta)[2]
+
+    def _sealing(self, meta: Meta) -> tuple[bytes, Seal, Unseal]:
+        """Raises 503 ``store_unavailable`` for a key that does not open. The tenant's key is at hand (``_unlock``)."""
+        place = (meta.tenant, meta.id)
+        found = self._sealers.get(place)
+        if found is None or found[0] != meta.dek:
+            try:
+                key = open_context_key(self._tenant_keys[meta.tenant], meta.tenant, meta.salt, meta.dek)
+            except (KeyError, WrongKey) as error:
+                self.runtime.report(error)
+                raise damaged() from None
+            if len(self._sealers) >= SEALERS:
+                self._sealers.clear()
+            found = self._sealers[place] = (
+                meta.dek, sealer(key, meta.tenant, meta.id, self._chance), unsealer(key, meta.tenant, meta.id)
+            )  # fmt: skip
+        return found
+
+    async def _unlock(self, tenant: str) -> None:
+        """Have the key of *tenant* at hand; it is made at first need, and of several workers the first one makes it."""
+        root, store = self.plan.root, self.store
+        if not root or tenant in self._tenant_keys:
+            return
+        sealed = await self.ask(store, store.tenant_key(tenant, 0))
+        if sealed is None:
+            made = new_tenant_key(root, tenant, 1, self._chance)
+            sealed = await self.ask(store, store.tenant_key(tenant, 1, made))
+        try:
+            self._tenant_keys[tenant] = open_tenant_key(root, tenant, sealed or b"")
+        except WrongKey as error:
+            self.runtime.report(error)
+            raise damaged() from None
 
     def policy(self, name: str) -> ContextPolicy:
         """Raises 422 ``policy_forbidden`` for a name that the config does not have."""
@@ -158,7 +206,7 @@ class Repository:
         known = self.plan.policies.get(base)
         return isinstance(wish, dict) and (known is None or known.caps is None or known.caps.issuperset(wish))
 
-    def creation(
+    async def creation(
         self, asker: Asker, *, access: Access | None = None, privacy: Privacy = "internal", ttl: float | None = None,
         sliding: bool = True, about: bytes = b"",
     ) -> Create:  # fmt: skip
@@ -170,7 +218,11 @@ class Repository:
             seconds = longest if ttl is not None else self.plan.ttl
         if access is None:
             access = "subject" if asker.subject else "tenant"
-        return Create(subject=asker.subject, group=asker.group, access=access, privacy=privacy, salt=self._chance(16),
+        salt, dek = self._chance(16), b""
+        if self.plan.root:
+            await self._unlock(asker.tenant)
+            dek = new_context_key(self._tenant_keys[asker.tenant], 1, asker.tenant, salt, self._chance)
+        return Create(subject=asker.subject, group=asker.group, access=access, privacy=privacy, salt=salt, dek=dek,
                       ttl=int(seconds * 1000.0), sliding=sliding, about=about)  # fmt: skip
 
     def meta_of(self, asker: Asker, id: str, create: Create) -> Meta:
@@ -248,6 +300,7 @@ class Repository:
         return made
 
     async def _load(self, asker: Asker, id: str, held: Held | None, known: int) -> tuple[ContextStore, Loaded]:
+        await self._unlock(asker.tenant)
         session = self.plan.session
         if held is not None:
             store = held.store
@@ -273,6 +326,7 @@ class Repository:
         context as it is after that (after ``attach`` and ``replay`` the one that the turn lies in). *entry* is what
         ``request.input`` was written from. Raises the other outcomes: ``context_not_found``, ``context_expired``,
         ``context_deleted``, ``idempotency_mismatch``, ``context_full``."""
+        await self._unlock(asker.tenant)
         key = (asker.tenant, id)
         held = self._held.get(key)
         store = self._store_of(held, kept)
@@ -325,6 +379,7 @@ class Repository:
     ) -> tuple[Appended, Held]:  # fmt: skip
         """Add an entry. Comes back with ``ok``, ``busy``, ``conflict``, ``exists`` or ``replay`` and with the context
         as it is after that; raises the other outcomes as ``begin`` does."""
+        await self._unlock(asker.tenant)
         key = (asker.tenant, id)
         held = self._held.get(key)
         store = self._store_of(held, kept)
@@ -368,7 +423,8 @@ class Repository:
         return deletion
 
     def forget(self, tenant: str, id: str) -> None:
-        """Drop what is at hand of a context."""
+        """Drop what is at hand of a context, its key too."""
+        self._sealers.pop((tenant, id), None)
         held = self._held.pop((tenant, id), None)
         if held is not None:
             self._size -= held.size

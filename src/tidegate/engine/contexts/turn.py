@@ -208,7 +208,7 @@ class Turn:
             self.id = await repository.session(asker, wishes.session)
         else:
             self.id = context_id(repository.mint())
-            self._create()
+            await self._create()
             return
         try:
             self.held = held = await repository.load(asker, self.id)
@@ -217,14 +217,14 @@ class Turn:
         except Fault as fault:
             if not wishes.session or fault.code != "context_not_found":
                 raise
-            self._create()
+            await self._create()
         self.scope = self.id
 
-    def _create(self) -> None:
+    async def _create(self) -> None:
         wishes = self.wishes
         if wishes.parent:
             raise Fault("version_not_found", "No version has this id.", reason="parent", side=CLIENT)
-        self.create = self.repository.creation(self.asker)
+        self.create = await self.repository.creation(self.asker)
 
     def _name_model(self) -> None:
         """The model of the last turn, where the call names none and inherits."""

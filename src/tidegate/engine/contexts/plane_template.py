@@ -9,6 +9,7 @@ import msgspec
 from tidegate.engine.contexts.plane import Plane, invalid
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Answer
+from tidegate.rules.context_template import compile_template
 from tidegate.wire.json_text import dumps
 
 
@@ -51,4 +52,5 @@ def template_answer(plane: Plane, n: int, body: bytes, status: int) -> Answer:
 
 
 def check_template(body: bytes, plane: Plane) -> None:
-    """Refuse what the compiler refuses: volatile slots above the breakpoint, unknown sources, no slots left."""
+    """Refuse what the compiler refuses: volatile slots above the breakpoint, unknown sources."""
+    compile_template(body, plane.limits)

@@ -324,7 +324,7 @@ def test_units_of_a_window_that_is_over_are_not_returned_to_the_next_one() -> No
     node.dead.add(0)
     node.run(2.4)
     node.take(1, spec)
-    assert node.authority is not None and list(node.authority.overdue) == [1]
+    assert node.authority is not None and len(node.authority.overdue) == 1
     bucket = node.authority.buckets["late", "a"]
     assert bucket.free(int(node.time * SECOND)) == 475
     node.authority.handle(0, {"kind": "back", "items": [["late", "a", 1, 24]]})
@@ -517,3 +517,82 @@ def test_s9_7_a_refund_to_the_authority_never_lifts_a_bucket_above_full() -> Non
     for _ in range(20):
         node.take(0, spec)
     assert len(node.admitted) == 15, "five charges were taken back, and ten fit a full bucket"
+
+
+def restarted(node: Node, gap: float = 0.3) -> None:
+    """The authority is killed -9, and a new one is there after *gap* seconds."""
+    node.authority = None
+    for limits in node.limits:
+        limits.disconnected()
+    node.run(gap)
+    node.start_authority()
+    for limits in node.limits:
+        limits.connected()
+    node.run(0.1)
+
+
+TOKENS = LimitSpec("tokens", "window", 200_000, 60.0)
+
+
+@pytest.mark.parametrize("rest", [True, False], ids=["lease", "refund"])
+def test_s9_4_what_came_home_before_the_authority_died_is_not_spent_after_it(tmp_path: Path, rest: bool) -> None:
+    """A call that set 150,000 tokens aside and used 10 (LLM 10)."""
+    node = Node(2, journal=tmp_path / "limits.journal")
+    (verdict,) = node.take(0, TOKENS, cost=150_000)
+    assert verdict.allowed
+    policy = node.kept[0, TOKENS]
+    if rest:
+        policy.give_back("a", 149_990)
+        node.run(6.0)
+    else:
+        node.run(6.0)
+        policy.give_back("a", 149_990)
+        node.run(0.1)
+    restarted(node)
+    (verdict,) = node.take(1, TOKENS, cost=199_000)
+    assert verdict.allowed
+    restarted(node, 6.0)
+    assert not node.take(0, TOKENS, cost=2_000)[0].allowed
+
+
+def test_s9_4_what_a_worker_gives_back_while_nobody_listens_is_not_lost(tmp_path: Path) -> None:
+    """A call was under way when the authority died: what it did not use is there again after it."""
+    node = Node(2, journal=tmp_path / "limits.journal")
+    assert node.take(0, TOKENS, cost=150_000)[0].allowed
+    taken = node.time
+    node.run(6.0)
+    node.authority = None
+    for limits in node.limits:
+        limits.disconnected()
+    node.run(0.2)
+    node.kept[0, TOKENS].give_back("a", 149_990, taken)
+    node.run(0.2)
+    node.start_authority()
+    for limits in node.limits:
+        limits.connected()
+    node.run(0.1)
+    assert node.take(1, TOKENS, cost=199_000)[0].allowed
+
+
+def test_s9_6_a_cost_that_no_local_share_could_bear_waits_for_the_authority(tmp_path: Path) -> None:
+    """A worker alone begins with one unit, which is no limit of tokens: for a second it waits."""
+    node = Node(2, journal=tmp_path / "limits.journal")
+    assert node.take(0, TOKENS, cost=1_000)[0].allowed
+    node.authority = None
+    for limits in node.limits:
+        limits.disconnected()
+    node.run(0.2)
+    said = node.take(0, TOKENS, cost=150_000)
+    node.run(0.3)
+    assert said == []
+    node.start_authority()
+    for limits in node.limits:
+        limits.connected()
+    node.run(0.1)
+    assert [verdict.allowed for verdict in said] == [True]
+    node.authority = None
+    for limits in node.limits:
+        limits.disconnected()
+    late = node.take(0, TOKENS, cost=150_000)
+    node.run(1.1)
+    assert [verdict.allowed for verdict in late] == [False], "nobody waits for longer"

@@ -46,7 +46,10 @@ class Door(Protocol):
 
     def reachable(self) -> bool: ...
     def ask(self, bucket: Bucket) -> None: ...
-    def give(self, name: str, partition: str, lease: int, rest: int, taken: int = 0) -> None: ...
+    def give(self, name: str, partition: str, lease: int, rest: int, taken: int = 0, sure: bool = False) -> None: ...
+    def was_there(self, when: float) -> bool: ...
+    def returning(self) -> bool: ...
+    def hold(self, bucket: Bucket) -> None: ...
     def watch(self, bucket: Bucket, when: float) -> None: ...
 
 
@@ -159,16 +162,24 @@ class LeasedPolicy:
             remaining = self.capacity if bucket is None else bucket.left + bucket.free
             return Verdict(False, remaining, self.step, 0.0)
         bucket = self.bucket(partition)
-        if not self.limits.reachable():
-            return self._alone(bucket, cost)
-        return self._wait(bucket, cost)
+        if self.limits.reachable():
+            return self._wait(bucket, cost, self.limits.ask)
+        verdict = self._alone(bucket, cost)
+        if self._stands(verdict, cost):
+            return verdict
+        return self._wait(bucket, cost, self.limits.hold)
 
-    async def _wait(self, bucket: Bucket, cost: int) -> Verdict:
+    async def _wait(self, bucket: Bucket, cost: int, ask: Callable[[Bucket], None]) -> Verdict:
         waiter = self.limits.waiter()
         bucket.waiting.append((waiter, cost))
-        self.limits.ask(bucket)
+        ask(bucket)
         verdict: Verdict = await waiter
         return verdict
+
+    def _stands(self, verdict: Verdict, cost: int) -> bool:
+        """Whether what we decide alone is said at once: a local share begins with one unit, so its "no" to several
+        says nothing of the limit. An authority that may be back soon is waited for."""
+        return verdict.allowed or cost <= 1 or not self.limits.returning()
 
     def bucket(self, partition: str) -> Bucket:
         bucket = self.buckets.get(partition)
@@ -278,10 +289,9 @@ class LeasedPolicy:
                 return
         if bucket is not None:
             bucket.no_until = 0.0  # a "no" does not outlive the units it missed
-        if self.windowed:
-            self.limits.give(self.spec.name, partition, 0, cost, int((taken or self.now()) * SECOND))
-        else:
-            self.limits.give(self.spec.name, partition, 0, cost)
+        sure = taken > 0.0 and self.limits.was_there(taken)
+        moment = int((taken or self.now()) * SECOND) if self.windowed else 0
+        self.limits.give(self.spec.name, partition, 0, cost, moment, sure)
 
     def hand_back(self, bucket: Bucket) -> None:
         """The lease ends: what is left of it returns."""
@@ -348,6 +358,10 @@ class LeasedPolicy:
                 verdict = self._alone(bucket, cost)
             except Fault as fault:
                 waiter.fail(fault)
+                continue
+            if gone and not self._stands(verdict, cost):
+                bucket.waiting.append((waiter, cost))
+                self.limits.hold(bucket)
                 continue
             if verdict.allowed and not gone and self.spec.on_store_error == "local_share":
                 bucket.debt += cost

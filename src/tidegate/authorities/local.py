@@ -38,6 +38,11 @@ TICK: Final = 0.01
 """Seconds between two looks at what is under way."""
 PROBE: Final = 1.0
 """Seconds between asks of an authority that is gone."""
+RETURN: Final = 1.0
+"""Seconds that a take of several units waits for an authority that has gone: control is started anew meanwhile."""
+GAPS: Final = 8
+"""Times without an authority that are remembered."""
+INFINITE: Final = float("inf")
 OPENING: Final = 1.0
 """Seconds that the first asks of a new worker wait for an authority that has never answered: it may be starting too."""
 
@@ -84,8 +89,13 @@ class LocalLimits:
         self.flights: deque[Flight] = deque()
         """Asks under way, oldest first."""
         self.backs: list[list[Any]] = []
-        self.refunds: dict[tuple[str, str, int], int] = {}
-        """Units to refund, by policy, partition and when they were taken (0: that does not matter)."""
+        self.refunds: dict[tuple[str, str, int, bool], int] = {}
+        """Units to refund, by policy, partition, when they were taken (0: that does not matter), and whether it is sure
+        that the authority counted them."""
+        self.gaps: deque[list[float]] = deque(maxlen=GAPS)
+        """When the authority was gone: [from, to], the last ones."""
+        self.held: list[Bucket] = []
+        """Buckets with takes that wait for the authority to return."""
         self.slot = int(now() * 100)
         self.watched: dict[int, list[Bucket]] = {}
         """Buckets to look at, by hundredth of a second."""
@@ -149,34 +159,53 @@ class LocalLimits:
                 bucket.policy.keep(bucket, item)
             self.disconnected()
 
-    def give(self, name: str, partition: str, lease: int, rest: int, taken: int = 0) -> None:
+    def give(self, name: str, partition: str, lease: int, rest: int, taken: int = 0, sure: bool = False) -> None:
         """Return *rest* units of *lease* (0: a refund) with the next message. *taken*: the nanosecond in whose window
-        they were charged, where a refund counts only there."""
+        they were charged, where a refund counts only there; *sure*: the authority has charged them."""
         if lease:
             self.backs.append([name, partition, lease, rest])
         else:
-            key = (name, partition, taken)
+            key = (name, partition, taken, sure)
             self.refunds[key] = self.refunds.get(key, 0) + rest
 
     def _send_backs(self) -> None:
         """Backs go before asks: an ask must not be refused for units that are on their way. What cannot be sent now
-        goes when the way is open again; but slots are told anew then (``hold``), and a gap pays no refunds."""
+        goes when the way is open again; but slots are told anew then (``hold``), and what may have been taken in a gap
+        is no charge of the authority's."""
         if not self.backs and not self.refunds:
             return
         backs = self.backs
+        refunds = self.refunds
         items = list(backs)
         dated = []
-        for (name, partition, taken), count in self.refunds.items():
+        plain: dict[tuple[str, str], int] = {}
+        for (name, partition, taken, _), count in refunds.items():
             if taken:
                 dated.append([name, partition, count, taken])
             else:
-                items.append([name, partition, 0, count])
+                plain[name, partition] = plain.get((name, partition), 0) + count
+        items += [[*bucket, 0, count] for bucket, count in plain.items()]
         self.backs = []
         self.refunds = {}
-        if dated:
-            self.send({"kind": "refund", "items": dated})
+        if dated and not self.send({"kind": "refund", "items": dated}):
+            self.refunds = {key: count for key, count in refunds.items() if key[3] and key[2]}
         if items and not self.send({"kind": "back", "items": items}):
             self.backs = [item for item in backs if item[2] > 0]
+            self.refunds |= {key: count for key, count in refunds.items() if key[3] and not key[2]}
+
+    def was_there(self, when: float) -> bool:
+        """Whether the authority was there at *when*: it has charged what was taken then."""
+        oldest = self.gaps[0][0] if len(self.gaps) == GAPS else -1.0
+        return when > oldest and not any(begin <= when <= end for begin, end in self.gaps)
+
+    def returning(self) -> bool:
+        """Whether an authority that is gone may be back at any moment: control is started anew when it dies."""
+        return self.gone and self.now() < self.gaps[-1][0] + RETURN
+
+    def hold(self, bucket: Bucket) -> None:
+        """Ask for *bucket* when the authority is back; it is answered here when that is not soon."""
+        if bucket not in self.held:
+            self.held.append(bucket)
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
@@ -222,8 +251,11 @@ class LocalLimits:
 
     def _alone(self) -> None:
         """The authority is gone; all who wait for it are answered here."""
+        now = self.now()
+        if not self.gone:
+            self.gaps.append([now, INFINITE])
         self.gone = True
-        self.probe_at = self.now() + PROBE
+        self.probe_at = now + PROBE
         asking = self.asking
         self.asking = []
         asking.extend(bucket for asked, bucket, _ in self.flights if bucket.asked == asked)
@@ -236,6 +268,11 @@ class LocalLimits:
         self.met = True
         if self.gone:
             self.gone = False
+            self.gaps[-1][1] = self.now()
+            held = self.held
+            self.held = []
+            for bucket in held:
+                self.ask(bucket)
             for policy in list(self.policies.values()):
                 for bucket in policy.buckets.values():
                     if bucket.own is not None:
@@ -291,6 +328,11 @@ class LocalLimits:
             self.met = True
             self._alone()
         self._count_failures(now)
+        if self.held and not self.returning():
+            held = self.held
+            self.held = []
+            for bucket in held:
+                bucket.policy.late(bucket, True)
         slot = int(now * 100)
         if slot - self.slot > 10_000:
             due = sorted(at for at in self.watched if at <= slot)

@@ -136,7 +136,8 @@ class LimitAuthority:
         self.recalls: dict[int, list[list[Any]]] = {}
         self.changed: dict[tuple[str, str], _Bucket] = {}
         """Buckets to journal before anything more is said."""
-        self.lease_number = 0
+        self.lease_number = int(now() * SECOND)
+        """Never one that an authority before us has given: workers return those too."""
         self.lost = 0
         """Nanoseconds by which our clock is behind the machine's: all the time that we did not run."""
         self.latest = 0.0
@@ -360,6 +361,7 @@ class LimitAuthority:
         elif lease == 0:
             if bucket.book is not None and rest > 0:
                 bucket.book.refund(rest, now)
+                self.changed[bucket.key] = bucket
         else:
             held = bucket.slots.get(row)
             if held is not None:
@@ -376,6 +378,7 @@ class LimitAuthority:
             return
         if not isinstance(book, CountedWindow) or lease.tag == book.number:
             book.refund(max(0, min(rest, lease.count)), now)
+            self.changed[bucket.key] = bucket
 
     def _settle(self, bucket: _Bucket, number: int, rest: int, now: int) -> None:
         lease = bucket.leases.pop(number, None)
@@ -384,6 +387,8 @@ class LimitAuthority:
         self.rows.get(lease.row, {}).pop(number, None)
         if bucket.book is not None:
             bucket.book.settle(lease.count, max(0, min(rest, lease.count)), lease.tag, now)
+            if rest > 0:  # not in the journal it would count as spent after a restart: nobody returns it again
+                self.changed[bucket.key] = bucket
 
     def _hold(self, row: int, items: list[list[Any]], now: int) -> None:
         """All slots that the worker *row* has; what the link lost on its way is put right."""

@@ -287,6 +287,21 @@ class TokenLimit:
         self.taken.append(-cost)
 
 
+def test_when_one_limit_of_tokens_refuses_the_others_have_theirs_back() -> None:
+    """A team's limit must not pay for what a key's would not let pass."""
+    first, second = TokenLimit(), TokenLimit()
+    second.take = lambda partition, cost=1: Verdict(False, 0, 1.0, 9.0)  # type: ignore[method-assign]
+    plan = models(model("fast", target(provider(1))), callers=caller(tokens=(first, second)))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(max_tokens=5_000)))
+        await settle()
+        assert client.hears().startswith(b"HTTP/1.1 429 ")
+        assert len(first.taken) == 2 and sum(first.taken) == 0 and first.taken[0] >= 5_000
+
+    scene(play, plan, who="bob")
+
+
 def test_a_call_without_money_takes_no_tokens_of_the_callers_limit() -> None:
     tokens = TokenLimit()
     plan = models(

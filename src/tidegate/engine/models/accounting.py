@@ -94,6 +94,8 @@ class Account:
         """The account of the pipeline that this is a part of; ``children`` n$ of the parts of this one."""
         self.children = 0
         self.tokens_taken = 0
+        self.tokens_at = 0.0
+        """When the limits took them, monotonic."""
         self.counts: Counts | None = None
         """Its input, where that had to be counted."""
         self.seen: list[Seen] = []
@@ -381,9 +383,17 @@ class Account:
             estimate = self._estimate()
             output = call.needs.output if call.surface.kind in CHAT_KINDS else 0
             cost = max(1, estimate.input + (output or 0))
-            for policy in tokens:
-                await self._take(policy, partition, cost, "tokens")
+            charged: list[Policy] = []
+            try:
+                for policy in tokens:
+                    await self._take(policy, partition, cost, "tokens")
+                    charged.append(policy)
+            finally:
+                if len(charged) < len(tokens):
+                    for policy in charged:  # all of them or none
+                        policy.give_back(partition, cost)
             self.tokens_taken = cost
+            self.tokens_at = call.runtime.clock()
 
     def _token_policies(self) -> tuple[Policy, ...]:
         plan = self.call.plan
@@ -410,7 +420,7 @@ class Account:
         partition = self.call.caller.tenant
         for policy in self._token_policies():
             if used < taken:
-                policy.give_back(partition, taken - used)
+                policy.give_back(partition, taken - used, self.tokens_at)
             elif used > taken:
                 verdict = policy.take(partition, used - taken)
                 if not isinstance(verdict, Verdict):

@@ -144,6 +144,7 @@ class _Work:
             "new": new_tokens,
         }
         self.frozen: Frozen
+        self._diff: tuple[Frozen, list[Item], list[Item]] | None = None
 
     # -- which epoch ---------------------------------------------------------------------------------------------------
 
@@ -200,6 +201,8 @@ class _Work:
     def _changes(self) -> tuple[list[Item], list[Item]]:
         """Facts that are not as the epoch's block says: those that hold now, and those that no longer do."""
         view, frozen, now = self.ask.view, self.frozen, self.ask.now
+        if self._diff is not None and self._diff[0] is frozen:
+            return self._diff[1], self._diff[2]
         changed: list[Item] = []
         replaced: set[str] = set()
         for item in view.items:
@@ -214,6 +217,7 @@ class _Work:
             left = place is None or (item.key and view.by_key.get(item.key) != place)
             if left and (not item.key or item.key not in replaced):
                 gone.append(item)
+        self._diff = (frozen, changed, gone)
         return changed, gone
 
     def _tail(self, rendered: Rendered) -> tuple[Part, ...]:

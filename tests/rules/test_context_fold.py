@@ -27,7 +27,7 @@ from tidegate.exchange.context import (
     View,
 )
 from tidegate.exchange.context_log import Payload, StoredEntry
-from tidegate.rules.context_fold import Folding, History, fold, higher, read_snapshot, write_snapshot
+from tidegate.rules.context_fold import Folding, History, fold, read_snapshot, write_snapshot
 from tidegate.wire.context_entry import BrokenEntry, plain_seal, plain_unseal, read_entry, version_digest, write_entry
 
 SALT = b"s" * 16
@@ -196,11 +196,6 @@ def test_settings_policy_and_template_are_the_last_ones() -> None:
 def test_an_id_that_comes_twice_in_a_damaged_log_is_kept_once() -> None:
     view = fold(EMPTY, (Added((message("a"),)), Added((message("a", b'"other"'),))), "cv", 1)
     assert [item.content for item in view.items] == [b'"x"']
-
-
-def test_the_stricter_class_is_the_higher_one() -> None:
-    assert higher("public", "internal") == "internal"
-    assert higher("secret", "personal") == "secret"
 
 
 # -- history -----------------------------------------------------------------------------------------------------------

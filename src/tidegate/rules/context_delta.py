@@ -48,7 +48,8 @@ from tidegate.exchange.context import (
 from tidegate.exchange.context_ids import is_item_id, is_key, item_id
 from tidegate.exchange.context_policy import ContextLimits
 from tidegate.exchange.fault import CLIENT, Fault
-from tidegate.rules.context_fold import Folding, higher
+from tidegate.rules.context_begin import higher
+from tidegate.rules.context_fold import Folding
 from tidegate.rules.json_patch import (
     CannotApply,
     Operation,

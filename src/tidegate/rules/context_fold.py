@@ -15,7 +15,6 @@ import xxhash
 
 from tidegate.exchange.chat import Raw
 from tidegate.exchange.context import (
-    PRIVACY,
     SETTINGS,
     STATE,
     Added,
@@ -37,6 +36,7 @@ from tidegate.exchange.context import (
     View,
 )
 from tidegate.exchange.context_log import Payload, StoredEntry
+from tidegate.rules.context_begin import higher
 from tidegate.rules.json_patch import CannotApply, apply_patch, merge, read_patch
 from tidegate.wire.context_entry import (
     CHECKSUM,
@@ -50,7 +50,6 @@ from tidegate.wire.context_entry import (
 )
 from tidegate.wire.json_text import dumps, loads
 
-_RANK: Final[dict[str, int]] = {name: rank for rank, name in enumerate(PRIVACY)}
 _VIEWS: Final = 8
 """Views a history keeps: the heads of a few branches and what was asked for last."""
 _STRUCK: Final = frozenset(("redact", "expire"))
@@ -59,11 +58,6 @@ _SNAPSHOT: Final = 1
 _replace: Final = msgspec.structs.replace
 _encode: Final = msgspec.msgpack.Encoder().encode
 _snapshot: Final = msgspec.msgpack.Decoder(tuple[int, str, tuple[StoredEntry, ...]]).decode
-
-
-def higher(one: Privacy, two: Privacy) -> Privacy:
-    """The stricter of two classes."""
-    return one if _RANK[one] >= _RANK[two] else two
 
 
 def fold(view: View, changes: Iterable[Change], version: str, recorded: int) -> View:
@@ -386,11 +380,6 @@ class History:
         self._keep(version, view, len(entries))
         return view
 
-    def keep(self, view: View) -> None:
-        """Take *view*, which ``context_delta`` made of a version whose entries were all added since, so that it need
-        not be folded again."""
-        self._keep(view.version, view, len(self._entries[view.version]))
-
     def _keep(self, version: str, view: View, entries: int) -> None:
         self._views.pop(version, None)
         self._views[version] = (view, entries)
@@ -473,10 +462,6 @@ class History:
             return []
         after = line.index(version) + 1 if version else 0
         return [entry for step in line[after:] for entry in self._entries[step]]
-
-    def latest_settings(self, view: View) -> Raw:
-        """What the last turn asked besides its messages."""
-        return view.settings
 
     # -- digests -------------------------------------------------------------------------------------------------------
 

@@ -39,9 +39,9 @@ from tidegate.exchange.context import (
     TemplateChanged,
     View,
 )
+from tidegate.rules.context_begin import higher
 from tidegate.rules.context_delta import says_the_same
 from tidegate.rules.context_diff import patch_between
-from tidegate.rules.context_fold import higher
 from tidegate.rules.json_patch import Pointer, parse_pointer, same, write_pointer
 from tidegate.wire.context_json import item_object
 from tidegate.wire.json_text import dumps, loads

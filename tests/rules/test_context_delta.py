@@ -432,19 +432,54 @@ def test_a_change_may_not_nest_deeper_than_a_body() -> None:
         ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
         ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
         ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "b"}, ["c"], ["c"]),
+        ({"a": "foo"}, "bar", "bar"),
         ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
         ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
     ],
 )
-def test_merge_is_rfc_7396_10(before: Any, value: Any, after: Any) -> None:
-    body = msgspec.json.encode(value)
-    base = fold(BASE, (StateChanged("set", 1, msgspec.json.encode(before)),), "cv_1", 1)
+def test_merge_is_rfc_7396_on_state_and_on_content_10(before: Any, value: Any, after: Any) -> None:
+    """The examples of appendix A, below a member, for state and content are objects. Its one case of a ``null`` for the
+    whole is there the removal of the member."""
+    old, body, new = (msgspec.json.encode({"d": each}) for each in (before, value, after))
+    base = fold(BASE, (StateChanged("set", 1, old),), "cv_1", 1)
     applied = done(Merge(on="state", value=body), view=base)
-    assert loads(applied.view.state) == loads(msgspec.json.encode(after))
+    assert loads(applied.view.state) == loads(new)
     assert applied.changes == (StateChanged("merge", 2, body),)
-    item = fold(BASE, (Revised(fact("travel.class", msgspec.json.encode(before), "f1", rev=1)),), "cv_1", 1)
+    item = fold(BASE, (Revised(fact("travel.class", old, "f1", rev=1)),), "cv_1", 1)
     view = done(Merge(on="f1", value=body), view=item).view
-    assert loads(view.items[4].content) == loads(msgspec.json.encode(after))
+    assert loads(view.items[4].content) == loads(new)
+
+
+def test_a_merged_null_takes_the_member_away_10() -> None:
+    assert done(Merge(on="state", value=b'{"trip":null}')).view.state == b'{"list":[1,2,3]}'
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [("", None), ("/foo", ["bar", "baz"]), ("/foo/0", "bar"), ("/", 0), ("/a~1b", 1), ("/c%d", 2), ("/e^f", 3),
+     ("/g|h", 4), ("/i\\j", 5), ('/k"l', 6), ("/ ", 7), ("/m~0n", 8)],
+)  # fmt: skip
+def test_pointers_of_rfc_6901_section_5_find_their_places_10(pointer: str, value: Any) -> None:
+    document = {
+        "foo": ["bar", "baz"],
+        "": 0,
+        "a/b": 1,
+        "c%d": 2,
+        "e^f": 3,
+        "g|h": 4,
+        "i\\j": 5,
+        'k"l': 6,
+        " ": 7,
+        "m~n": 8,
+    }
+    base = fold(BASE, (StateChanged("set", 1, msgspec.json.encode(document)),), "cv_1", 1)
+    wanted = document if value is None else value
+    done(patch("state", {"op": "test", "path": pointer, "value": wanted}), view=base)
+    other = patch("state", {"op": "test", "path": pointer, "value": "else"})
+    assert errors(other, view=base)[0]["reason"] == "patch_failed"
 
 
 def test_merge_refuses() -> None:

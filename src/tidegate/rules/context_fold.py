@@ -50,7 +50,7 @@ from tidegate.wire.context_entry import (
 )
 from tidegate.wire.json_text import dumps, loads
 
-_VIEWS: Final = 8
+_VIEWS: Final = 4
 """Views a history keeps: the heads of a few branches and what was asked for last."""
 _STRUCK: Final = frozenset(("redact", "expire"))
 _SNAPSHOT: Final = 1

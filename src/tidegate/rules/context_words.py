@@ -13,6 +13,7 @@ from typing import Final
 
 from tidegate.exchange.chat import Text
 from tidegate.exchange.context import Item
+from tidegate.rules.context_secrets import tokenised
 from tidegate.rules.item_messages import text_of
 from tidegate.wire.json_object import encode, string
 
@@ -49,6 +50,7 @@ def _name(item: Item) -> str:
 
 def fact_line(item: Item) -> str:
     """``travel.class: "second"`` on one line, its time and place behind it where it has them."""
+    item = tokenised(item)
     value = item.content.replace(b"\n", b" ").replace(b"\r", b" ").decode("utf-8", "replace") or "null"
     told = []
     if item.geo is not None and item.geo.point is not None:
@@ -61,6 +63,7 @@ def fact_line(item: Item) -> str:
 
 def document_text(item: Item) -> Text:
     """A document where it was inserted. Its title is JSON, for it comes from outside too."""
+    item = tokenised(item)
     title = item.extra.get("title", b"")
     named = f" title={_safe(title.decode('utf-8', 'replace'))}" if title[:1] == b'"' else ""
     return Text(text=f'<document id="{item.id}"{named}>\n{_safe(text_of(item))}\n</document>')

@@ -31,6 +31,7 @@ from tidegate.exchange.chat import (
     Video,
 )
 from tidegate.exchange.context import Item, Provenance
+from tidegate.rules.context_secrets import tokenised
 from tidegate.rules.token_count import count_part
 from tidegate.wire.chat_parts import read_part
 from tidegate.wire.json_object import NULL, WrongShape, encode, is_array, is_string, items, members, string
@@ -279,7 +280,7 @@ def redacted_text(item: Item) -> str:
 def read_extra(item: Item) -> Extra | None:
     """What dialects said beside the turn; None for nothing, and for what was not written here."""
     raw = item.extra.get(DIALECT)
-    if raw is None or item.type not in ("message", "tool_result", "tool_call", "reasoning"):
+    if raw is None or item.privacy == "secret" or item.type not in ("message", "tool_result", "tool_call", "reasoning"):
         return None
     try:
         return _read_extra(raw)
@@ -290,6 +291,7 @@ def read_extra(item: Item) -> Extra | None:
 def parts_of(item: Item) -> tuple[Part, ...]:
     """The content of *item* as parts. Of a call it is the one ``ToolCall``, of a result the one ``ToolResult``,
     whatever a client wrote there."""
+    item = tokenised(item)
     if item.type == "tool_call":
         return (_call_of(item),)
     if item.type == "tool_result":
@@ -365,7 +367,7 @@ def quarter(text: str) -> int:
 def text_of(item: Item) -> str:
     """All that is text in *item*; of an object its JSON."""
     if item.type == "tool_call":
-        return item.name + " " + _call_of(item).arguments
+        return item.name + " " + _call_of(tokenised(item)).arguments
     texts: list[str] = []
     for part in parts_of(item):
         inner = part.parts if isinstance(part, ToolResult) else (part,)

@@ -54,6 +54,7 @@ from tidegate.rules.context_keys import (
     sealer,
     unsealer,
 )
+from tidegate.rules.policy_choice import choose
 from tidegate.rules.ulid import ulid
 from tidegate.wire.context_entry import BrokenEntry, Seal, Unseal, plain_seal, plain_unseal, read_entry
 
@@ -198,13 +199,10 @@ class Repository:
     def allows(self, policy: Raw, base: str) -> bool:
         """May a client ask for *policy* (JSON: a name, or a patch) where *base* is the policy by default?"""
         try:
-            wish = msgspec.json.decode(policy)
-        except msgspec.DecodeError:
+            choose(self.plan.policies, base, policy)
+        except Fault:
             return False
-        if isinstance(wish, str):
-            return wish in self.plan.policies
-        known = self.plan.policies.get(base)
-        return isinstance(wish, dict) and (known is None or known.caps is None or known.caps.issuperset(wish))
+        return True
 
     async def creation(
         self, asker: Asker, *, access: Access | None = None, privacy: Privacy = "internal", ttl: float | None = None,

@@ -10,6 +10,7 @@ from tidegate.engine.contexts.plane import Plane
 from tidegate.engine.contexts.plane_change import join, patch, revert, rollback
 from tidegate.engine.contexts.plane_life import begin, delete, fork, redact
 from tidegate.engine.contexts.plane_log import show_log
+from tidegate.engine.contexts.plane_model import explain, shorten
 from tidegate.engine.contexts.plane_read import browse, compare, show
 from tidegate.engine.contexts.plane_template import put_template, show_template
 from tidegate.engine.lanes.respond import send_answer
@@ -25,9 +26,9 @@ from tidegate.rules.context_paths import read_path
 VERBS: Final[dict[str, Callable[[Plane], Awaitable[Answer | None]]]] = {
     "list": browse, "create": begin, "view": show, "patch": patch, "delete": delete, "log": show_log, "diff": compare,
     "rollback": rollback, "revert": revert, "fork": fork, "merge": join, "redact": redact, "template": show_template,
-    "template_put": put_template,
+    "template_put": put_template, "render": explain, "compact": shorten,
 }  # fmt: skip
-"""What each verb is served by. The other ones of ``rules/context_paths`` are not served yet."""
+"""What each verb is served by; discovery and dictionaries are below."""
 
 
 async def serve(
@@ -43,10 +44,7 @@ async def serve(
     elif verb == "dictionary":
         answer = dictionary(plane)
     else:
-        served = VERBS.get(verb)
-        if served is None:
-            raise Fault("not_found", "This verb is not served yet.", side=CLIENT)
-        answer = await served(plane)
+        answer = await VERBS[verb](plane)
     if answer is not None:
         send_answer(client, x, route, answer)
 

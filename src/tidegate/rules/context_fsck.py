@@ -24,13 +24,15 @@ def damage_of(meta: Meta, entries: Sequence[StoredEntry], payloads: Sequence[Pay
     read: dict[int, Entry] = {}
     torn: set[int] = set()
     for stored in entries:
+        broken = ""
         try:
             entry = _entry_of(stored)
         except BrokenEntry as error:
+            entry, broken = None, str(error)
+        if broken:
             torn.add(stored.seq)
-            yield Damage(meta.id, "checksum", stored.seq, stored.version, str(error))
-            continue
-        if entry is not None:
+            yield Damage(meta.id, "checksum", stored.seq, stored.version, broken)
+        elif entry is not None:
             read[stored.seq] = entry
     yield from _contents(meta, entries, read, torn, payloads)
     versions: dict[str, list[StoredEntry]] = {}

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import sqlite3
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from fakes import FakeTools
-from repositories.conformance import CHECKS, Check, Place, script
+from repositories.conformance import CHECKS, Check, Place, Talk, item, script
+from tidegate.exchange.context import Added, Entry, Item
+from tidegate.exchange.context_log import Asker, Begin, Begun, Draft, Payload
+from tidegate.exchange.fault import Fault
 from tidegate.ports.context_store import ContextStore
 from tidegate.repositories import memory
-from tidegate.repositories.sqlite import Config, Sqlite
+from tidegate.repositories.sqlite import LAYOUT, Config, Sqlite
+from tidegate.wire.context_entry import plain_seal, version_digest, write_entry
 
 
 class House:
@@ -70,3 +77,310 @@ def test_a_script_of_random_operations_ends_as_in_memory(tmp_path: Path) -> None
             assert one == other
 
     House(tmp_path, "t").run(here)
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+def fault_of(work: Awaitable[object]) -> str:
+    async def ask() -> str:
+        try:
+            await work
+        except Fault as fault:
+            return f"{fault.code} {fault.status}"
+        return ""
+
+    return asyncio.run(ask())
+
+
+def test_a_file_of_a_later_layout_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "contexts.sqlite"
+    connection = sqlite3.connect(file)
+    connection.execute(f"PRAGMA user_version = {LAYOUT + 1}")
+    connection.close()
+    before = file.read_bytes()
+    tools = FakeTools(data_folder=tmp_path)
+    assert fault_of(Sqlite(Config(), tools).open()) == "store_unavailable 503"
+    assert tools.lines[0][1] == "contexts.store_unavailable"
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "contexts.sqlite").write_bytes(b"no database, though it is long enough to be one" * 9)
+    assert fault_of(Sqlite(Config(), FakeTools(data_folder=tmp_path)).open()) == "store_unavailable 503"
+    assert fault_of(Sqlite(Config(), FakeTools(data_folder=tmp_path / "none")).open()) == "store_unavailable 503"
+
+
+def test_the_file_is_the_operators_alone_and_lies_where_the_config_says(tmp_path: Path) -> None:
+    async def run() -> None:
+        tools = FakeTools(data_folder=tmp_path / "data", config_folder=tmp_path)
+        store = Sqlite(Config(file="talks.db"), tools)
+        await store.open()
+        await store.open()
+        assert store.path == tmp_path / "talks.db"
+        assert store.path.stat().st_mode & 0o777 == 0o600
+        await store.close()
+        await store.close()
+        assert (await asyncio.gather(store.load(Asker("t"), "ctx"), return_exceptions=True))[0].code == (  # type: ignore[union-attr]
+            "store_unavailable"
+        )
+        await store.open()
+        assert (await store.load(Asker("t"), "ctx")).outcome == "not_found"
+        await store.close()
+
+    asyncio.run(run())
+    assert (store_of(tmp_path).name, store_of(tmp_path).durable, store_of(tmp_path).instant) == ("sqlite", True, False)
+
+
+def store_of(folder: Path, **settings: object) -> Sqlite:
+    return Sqlite(Config(**settings), FakeTools(data_folder=folder))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("full", 2)])
+def test_full_durability_syncs_before_it_answers(tmp_path: Path, durability: str, synchronous: int) -> None:
+    async def run() -> None:
+        store = store_of(tmp_path, durability=durability)
+        await store.open()
+        writer = store._writer
+        assert writer is not None
+        connection = writer.tables.connection
+        assert connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_file_that_others_hold_is_waited_for_and_then_told(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = store_of(tmp_path, timeout=0.2)
+        await store.open()
+
+        async def opened() -> ContextStore:
+            return store
+
+        talk = Talk(Place(opened), store)
+        other = sqlite3.connect(store.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Fault) as told:
+            await talk.begin(b"1")
+        assert (told.value.code, told.value.status, told.value.retry_after) == ("store_unavailable", 503, 1.0)
+        waits = asyncio.ensure_future(talk.begin(b"2"))
+        await asyncio.sleep(0.02)
+        other.execute("COMMIT")
+        assert (await waits).outcome == "ok"
+        assert [row[0] for row in await talk.log()] == [1]
+        other.close()
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_calls_that_come_together_share_a_transaction_and_one_that_fails_fails_alone(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = store_of(tmp_path)
+        await store.open()
+
+        async def opened() -> ContextStore:
+            return store
+
+        place = Place(opened)
+        talks = [Talk(place, store) for _ in range(64)]
+        bad = talks[7].request(b"bad")
+        broken = Begin(version=bad.version, fork=bad.fork, fp=b"f", create=bad.create, settled=bad.settled,
+                       input=Draft(b"x", (Payload("i", {}, b"n", b"b"),)))  # type: ignore[arg-type] # fmt: skip
+        work = [store.begin(talk.asker, talk.id, broken if n == 7 else talk.request()) for n, talk in enumerate(talks)]
+        done = await asyncio.gather(*work, return_exceptions=True)
+        failed = [one for one in done if isinstance(one, BaseException)]
+        assert [fault.code for fault in failed if isinstance(fault, Fault)] == ["store_unavailable"]
+        assert len(failed) == 1
+        assert sum(one.outcome == "ok" for one in done if isinstance(one, Begun)) == 63
+        assert (await store.load(talks[7].asker, talks[7].id)).outcome == "not_found"
+        before = store.figures()["groups"]
+        await asyncio.gather(*(talk.add(kind="control", moves=False) for talk in talks if talk is not talks[7]))
+        assert store.figures()["groups"] - before < 63
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_what_was_redacted_or_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:  # 53 54
+    async def run() -> None:
+        store = store_of(tmp_path)
+        await store.open()
+
+        async def opened() -> ContextStore:
+            return store
+
+        def anywhere(marker: bytes) -> bool:
+            return any(marker in file.read_bytes() for file in tmp_path.iterdir())
+
+        small, large, kept = b"SMALL-SECRET", b"LARGE-SECRET" * 1000, b"KEPT-WORDS"
+        talk = Talk(Place(opened), store)
+        words = (item("small", small), item("large", large), item("kept", kept))
+        await talk.add(create=talk.create, entry=Draft(b"", words))
+        await store.snapshot(talk.asker, talk.id, 1, b"SNAPSHOT")
+        assert anywhere(small) and anywhere(large[:2000]) and anywhere(b"SNAPSHOT")
+        assert await store.redact(talk.asker, talk.id, ["small", "large"], Draft(b"note")) == 2
+        assert not anywhere(b"SMALL-SECRET") and not anywhere(b"LARGE-SECRET") and not anywhere(b"SNAPSHOT")
+        assert anywhere(kept)
+        await store.claim_name("t", "ann", "NAME-OF-IT", talk.id)
+        assert (await store.delete(talk.asker, talk.id)) is not None
+        assert not anywhere(kept)
+        assert not anywhere(talk.create.salt[4:] + b"\x00")
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_read_during_expiry_and_deletion_sees_all_or_nothing(tmp_path: Path) -> None:
+    """56, CX-ttl-race."""
+
+    async def check(place: Place) -> None:
+        store, other = await place.open(), await place.open()
+        for _ in range(20):
+            talk = Talk(place, store)
+            for n in range(6):
+                await talk.add(create=talk.create if n == 0 else None, entry=Draft(b"x", (item(f"i{n}"),)))
+            seen = await asyncio.gather(
+                *(other.load(talk.asker, talk.id) for _ in range(4)),
+                store.delete(talk.asker, talk.id),
+                *(other.load(talk.asker, talk.id) for _ in range(4)),
+            )
+            for loaded in (*seen[:4], *seen[5:]):
+                assert (loaded.outcome, len(loaded.entries), len(loaded.payloads)) in (("ok", 6, 6), ("gone", 0, 0))  # type: ignore[union-attr]
+
+    House(tmp_path).run(check)
+
+
+# -- damage ------------------------------------------------------------------------------------------------------------
+
+
+async def _laid(place: Place, store: ContextStore) -> list[Talk]:
+    """Three contexts of real entries."""
+    talks = []
+    seal = plain_seal(lambda: random.randbytes(16))
+    for n in range(3):
+        talk = Talk(place, store)
+        parent: tuple[bytes, ...] = ()
+        for turn in range(4):
+            version = "cv_" + place.ulid()
+            words = (Added((Item(id=f"i{turn}", type="message", content=b'"%s"' % (b"w%d" % n * 900)),)),)
+            draft, _ = write_entry(Entry(kind="delta", version=version, changes=words), seal)
+            parent = (version_digest(talk.create.salt, parent, (draft.body,)),)
+            await talk.add(create=None if turn else talk.create, version=version, digest=parent[0], entry=draft)
+        talks.append(talk)
+    return talks
+
+
+def test_torn_and_edited_rows_are_named_and_the_others_stay_readable(tmp_path: Path) -> None:  # I8, CX-torn-tail
+    async def check(place: Place) -> None:
+        store = await place.open()
+        talks = await _laid(place, store)
+        assert [damage async for damage in store.check()] == []
+        hurt = talks[1].id
+        other = sqlite3.connect(tmp_path / "contexts.sqlite", isolation_level=None)
+        size = other.execute("SELECT length(body) FROM entry WHERE id = ? AND seq = 4", (hurt,)).fetchone()[0]
+        whole = other.execute("SELECT body FROM entry WHERE id = ? AND seq = 4", (hurt,)).fetchone()[0]
+        for length in range(size):
+            other.execute("UPDATE entry SET body = ? WHERE id = ? AND seq = 4", (whole[:length], hurt))
+            found = [damage async for damage in store.check(place.tenant)]
+            assert [(one.context, one.what, one.seq) for one in found] == [(hurt, "checksum", 4)]
+        other.execute("DELETE FROM entry WHERE id = ? AND seq = 4", (hurt,))
+        found = [damage async for damage in store.check(place.tenant, hurt)]
+        assert [one.what for one in found] == ["missing_entry", "dangling_head"]
+        other.execute("DELETE FROM item WHERE id = ? AND seq = 2", (hurt,))
+        found = [damage async for damage in store.check(place.tenant, hurt)]
+        assert [(one.what, one.seq) for one in found][1] == ("missing_payload", 2)
+        for talk in (talks[0], talks[2]):
+            assert [damage async for damage in store.check(place.tenant, talk.id)] == []
+            assert len((await store.load(talk.asker, talk.id)).entries) == 4
+        other.close()
+
+    House(tmp_path).run(check)
+
+
+def test_one_flipped_bit_in_any_block_of_the_file_is_named(tmp_path: Path) -> None:  # I8
+    async def lay(place: Place) -> None:
+        await _laid(place, await place.open())
+
+    House(tmp_path, "t").run(lay)
+    file = tmp_path / "contexts.sqlite"
+    whole = file.read_bytes()
+    found = sqlite3.connect(file)
+    bodies = [row[0] for row in found.execute("SELECT body FROM entry UNION ALL SELECT content FROM item")]
+    found.close()
+    marks = [whole.index(body[:40]) for body in bodies if body and body[:40] in whole]
+    assert len(marks) == 24
+    for start in marks:
+        edited = bytearray(whole)
+        edited[start + 20] ^= 4
+        file.write_bytes(edited)
+
+        async def check(place: Place) -> None:
+            store = await place.open()
+            damage = [one async for one in store.check()]
+            assert len(damage) == 1
+            assert damage[0].what in ("checksum", "digest")
+            assert damage[0].context.startswith("ctx_")
+
+        House(tmp_path, "t").run(check)
+    for page in range(1, len(whole) // 4096):
+        edited = bytearray(whole)
+        edited[page * 4096 + 4] ^= 1  # the number of cells: the page makes no sense any more
+        file.write_bytes(edited)
+
+        async def alarmed(place: Place) -> None:
+            store = await place.open()
+            assert [one.what async for one in store.check()] != []
+
+        House(tmp_path, "t").run(alarmed)
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+WRITES_FROM_ANOTHER_PROCESS = """
+import asyncio, sys
+from pathlib import Path
+from fakes import FakeTools
+from repositories.conformance import Place, Talk
+from tidegate.repositories.sqlite import Config, Sqlite
+
+async def run(folder, tenant, id, count):
+    store = Sqlite(Config(), FakeTools(data_folder=Path(folder)))
+    await store.open()
+    async def opened():
+        return store
+    talk = Talk(Place(opened, tenant=tenant), store)
+    talk.id = id
+    outcomes = [(await talk.add()).outcome for _ in range(count)]
+    assert outcomes == ["ok"] * count, outcomes
+    await store.close()
+
+asyncio.run(run(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
+"""
+
+
+def test_writers_of_several_processes_make_one_order(tmp_path: Path) -> None:  # 27
+    async def check(place: Place) -> None:
+        store = await place.open()
+        talk = Talk(place, store)
+        await talk.say(b"1")
+        arguments = [str(tmp_path), place.tenant, talk.id, "40"]
+        tests = Path(__file__).parents[1]
+        children = [
+            await asyncio.create_subprocess_exec(
+                sys.executable, "-c", WRITES_FROM_ANOTHER_PROCESS, *arguments, cwd=tests
+            )
+            for _ in range(3)
+        ]
+        assert await store.changed(talk.asker, talk.id, 2, 20.0) is True
+        own = [(await talk.add()).outcome for _ in range(40)]
+        assert own == ["ok"] * 40
+        assert [await child.wait() for child in children] == [0, 0, 0]
+        entries = (await store.load(talk.asker, talk.id)).entries
+        assert [entry.seq for entry in entries] == list(range(1, 163))
+        assert [entry.parents[0] for entry in entries[2:]] == [entry.version for entry in entries[1:-1]]
+
+    House(tmp_path).run(check)

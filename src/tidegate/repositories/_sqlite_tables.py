@@ -394,16 +394,19 @@ class Tables:
             items = self.rows(_ITEM + " AND coalesce(content, blob.body) IS NOT NULL", tenant, id)
             meta = self.meta(Asker(tenant, all=True), context)
             return list(damage_of(meta, [_entry(row) for row in rows], [Payload(*row) for row in items]))
-        except (sqlite3.Error, ValueError, LookupError) as error:
+        except (sqlite3.Error, ValueError, LookupError, TypeError, AttributeError) as error:
             return [Damage(id, "checksum", 0, "", f"its rows cannot be read: {error}")]
 
     def broken_pages(self) -> list[Damage]:
         """What SQLite itself finds wrong with the file, and contents that the wrong number of items claims."""
-        lines = [row[0] for row in self.rows("PRAGMA integrity_check(100)")]
+        try:
+            lines = [row[0] for row in self.rows("PRAGMA integrity_check(100)")]
+            counts = self.rows("SELECT hex(blob.hash), refs, count(item.hash) FROM blob LEFT JOIN item"
+                               " ON item.tenant = blob.tenant AND item.hash = blob.hash"
+                               " GROUP BY blob.tenant, blob.hash HAVING refs <> count(item.hash)")  # fmt: skip
+        except sqlite3.Error as error:
+            return [Damage("", "checksum", 0, "", f"the file cannot be read: {error}")]
         found = [Damage("", "checksum", 0, "", line) for line in lines if line != "ok"]
-        counts = self.rows("SELECT hex(blob.hash), refs, count(item.hash) FROM blob LEFT JOIN item"
-                           " ON item.tenant = blob.tenant AND item.hash = blob.hash"
-                           " GROUP BY blob.tenant, blob.hash HAVING refs <> count(item.hash)")  # fmt: skip
         return found + [Damage("", "orphan", 0, "", f"content {row[0]} counts {row[1]}, is {row[2]}") for row in counts]
 
     def seq(self, asker: Asker, id: str) -> int:

@@ -213,7 +213,7 @@ class Sqlite:
         self._loop = asyncio.get_running_loop()
         try:
             hands = await self._loop.run_in_executor(None, self._open)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._unavailable(error) from error
         self._writer, *self._readers = hands
         self._writer.keeper.start()

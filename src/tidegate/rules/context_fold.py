@@ -69,16 +69,19 @@ def fold(view: View, changes: Iterable[Change], version: str, recorded: int) -> 
 
 
 class Folding:
-    """A view taken apart. Items that leave are holes until the end, so that places stay good meanwhile."""
+    """A view taken apart. Items that leave are holes until the end, so that places stay good meanwhile. What no change
+    touches is shared with the view it came from, and with those made of it."""
 
-    __slots__ = ("_base", "_holes", "_state", "_value", "by_id", "by_key", "epoch", "items", "policy", "privacy",
-                 "renderer", "revs", "settings", "template")  # fmt: skip
+    __slots__ = ("_base", "_holes", "_own", "_state", "_value", "by_id", "by_key", "epoch", "items", "policy",
+                 "privacy", "renderer", "revs", "settings", "template")  # fmt: skip
 
     def __init__(self, view: View) -> None:
         self._base: View = view
-        self.items: list[Item | None] = list(view.items)
-        self.by_id: dict[str, int] = view.by_id.copy()
-        self.by_key: dict[str, int] = view.by_key.copy()
+        self.items: Sequence[Item | None] = view.items
+        self.by_id: dict[str, int] = view.by_id
+        self.by_key: dict[str, int] = view.by_key
+        self._own: list[Item | None] | None = None
+        """``items``, once they and the tables belong to this folding alone."""
         self._holes: int = 0
         self._state: Raw = view.state
         self._value: Any = None
@@ -112,15 +115,24 @@ class Folding:
         return len(self.items) - self._holes
 
     def view(self, version: str, digest: bytes = b"") -> View:
-        """Put together again. The folding may go on afterwards: the view shares nothing that it changes."""
+        """Put together again. The folding may go on afterwards."""
         if self._holes:
             self._close_up()
+        self.items, self._own = tuple(self.items), None
         return View(
-            context=self._base.context, version=version, items=tuple(self.items),  # type: ignore[arg-type]
-            by_id=self.by_id.copy(), by_key=self.by_key.copy(), state=self.state, settings=self.settings,
-            template=self.template, policy=self.policy, privacy=self.privacy, epoch=self.epoch,
-            renderer=self.renderer, revs=self.revs, digest=digest,
+            context=self._base.context, version=version, items=self.items,  # type: ignore[arg-type]
+            by_id=self.by_id, by_key=self.by_key, state=self.state, settings=self.settings, template=self.template,
+            policy=self.policy, privacy=self.privacy, epoch=self.epoch, renderer=self.renderer, revs=self.revs,
+            digest=digest,
         )  # fmt: skip
+
+    def _owned(self) -> list[Item | None]:
+        """``items`` to be changed; whoever changes the tables has asked for them first."""
+        if self._own is None:
+            self.items = self._own = list(self.items)
+            self.by_id = self.by_id.copy()
+            self.by_key = self.by_key.copy()
+        return self._own
 
     def _close_up(self) -> None:
         keys = {place: key for key, place in self.by_key.items()}
@@ -170,10 +182,11 @@ class Folding:
             return
         if not item.recorded:
             item = _replace(item, recorded=recorded)
-        if place == len(self.items):
-            self.items.append(item)
+        items = self._owned()
+        if place == len(items):
+            items.append(item)
         else:
-            self.items[place] = item
+            items[place] = item
             self._holes -= 1
         self.by_id[item.id] = place
         if item.key:
@@ -185,12 +198,13 @@ class Folding:
         old = None if place is None else self.items[place]
         if place is None or old is None:
             return
+        items = self._owned()
         if old.key != item.key:
             if self.by_key.get(old.key) == place:
                 del self.by_key[old.key]
             if item.key:
                 self.by_key[item.key] = place
-        self.items[place] = item
+        items[place] = item
         self.privacy = higher(self.privacy, item.privacy)
 
     def _end(self, id: str, valid_to: int) -> None:
@@ -198,18 +212,19 @@ class Folding:
         item = None if place is None else self.items[place]
         if place is None or item is None:
             return
-        self.items[place] = _replace(item, valid_to=valid_to)
+        self._owned()[place] = _replace(item, valid_to=valid_to)
         if self.by_key.get(item.key) == place:
             del self.by_key[item.key]
 
     def _remove(self, id: str) -> int | None:
-        place = self.by_id.pop(id, None)
-        if place is None:
+        if id not in self.by_id:
             return None
-        item = self.items[place]
+        items = self._owned()
+        place = self.by_id.pop(id)
+        item = items[place]
         if item is not None and self.by_key.get(item.key) == place:
             del self.by_key[item.key]
-        self.items[place] = None
+        items[place] = None
         self._holes += 1
         return place
 
@@ -218,7 +233,7 @@ class Folding:
         item = None if place is None else self.items[place]
         if place is None or item is None:
             return
-        self.items[place] = _replace(
+        self._owned()[place] = _replace(
             item, pinned=change.pinned, priority=change.priority, elide=change.elide, privacy=change.privacy
         )
         self.privacy = higher(self.privacy, change.privacy)

@@ -23,9 +23,11 @@ B: Final = {"authorization": "Bearer tg-team-b"}
 
 @pytest.fixture
 def vendors(network: bool) -> Iterator[tuple[FakeProvider, FakeProvider]]:
-    with FakeProvider("openai", "sk-of-openai", script=script) as openai:
-        with FakeProvider("anthropic", "sk-of-anthropic", script=script) as anthropic:
-            yield openai, anthropic
+    with (
+        FakeProvider("openai", "sk-of-openai", script=script) as openai,
+        FakeProvider("anthropic", "sk-of-anthropic", script=script) as anthropic,
+    ):
+        yield openai, anthropic
 
 
 def ask(method: str, path: str, fields: dict[str, str]) -> tuple[int, Any]:

@@ -1,5 +1,5 @@
-"""What was redacted or deleted is in no file of the node; what is personal in no log, what is secret in no upstream body
-(CRP 10; #53, #54, #55)."""
+"""What was redacted or deleted is in no file of the node; what is personal in no log, what is secret in no upstream
+body (CRP 10; #53, #54, #55)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def test_after_redaction_no_byte_is_left_and_the_log_is_whole_53(house: ModelHou
     status, told = call(house, "PATCH", f"/v1/contexts/{id}", {"delta_updates": [
         {"op": "append", "items": [{"id": "it-doc", "type": "document", "content": long},
                                    {"id": "it-two", "type": "message", "role": "user", "content": marks[1]}]},
-        {"op": "put", "item": {"type": "fact", "key": "a.b", "content": marks[2], "privacy": "personal"}}]})  # fmt: skip
+        {"op": "put", "item": {"type": "fact", "key": "a.b", "content": marks[2], "privacy": "personal"}},
+    ]})  # fmt: skip
     assert status == 200, told
     status, view = call(house, "GET", f"/v1/contexts/{id}")
     said = [item["id"] for item in view["items"] if "words" in json.dumps(item)]
@@ -123,7 +124,8 @@ def test_personal_words_are_in_no_file_and_secret_ones_in_no_upstream_body_55(
     first = post(house.door, "chat", body_of("chat", new_mark(), session_id=SESSION))
     assert first.status == 200, first.body
     second = post(house.door, "chat", body_of("chat", new_mark(), context_id=first.context["id"], delta_updates=[
-        {"op": "put", "item": {"type": "preference", "key": "seat", "content": "personal-words", "privacy": "personal"}},
+        {"op": "put", "item": {"type": "preference", "key": "seat", "content": "personal-words",
+                                 "privacy": "personal"}},
         {"op": "put", "item": {"type": "fact", "key": "door", "content": "secret-words", "privacy": "secret"}},
         {"op": "merge", "on": "state", "value": {"form": "personal-words of the state"}},
     ]))  # fmt: skip

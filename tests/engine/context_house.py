@@ -151,7 +151,8 @@ def chat(text: str, **more: Any) -> dict[str, Any]:
 async def asks(house: House, client: Side, body: dict[str, Any], path: str = CHAT, **fields: str) -> Any:
     """The client asks; what a provider hears of it, None for nothing."""
     client.says(ask(body, path, **fields))
-    await settle()
+    for _ in range(3):  # a store that waits takes some turns of the loop
+        await settle()
     for side in list(house.upstreams):
         sent = side.hears()
         if sent:

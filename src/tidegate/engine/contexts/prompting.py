@@ -163,7 +163,7 @@ class Prompting:
 
         return Ask(
             replace(request, messages=lead, state=None), view, frozen, new, policy, turn.repository.now(),
-            turn.wishes.budget, bring_back if share > 0.0 else None,
+            turn.wishes.budget, bring_back if share > 0.0 else None, turn.tail,
         )  # fmt: skip
 
     # -- after it ------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from tidegate.engine.contexts.compacting import compact_after
 from tidegate.engine.contexts.held import HeldStream
 from tidegate.engine.contexts.prompting import Prompting
 from tidegate.engine.contexts.repository import Held, Repository, asker_of, unavailable
+from tidegate.engine.contexts.templating import Filling, fetch
 from tidegate.engine.contexts.unbroken import unbroken
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.choosing import Candidate
@@ -27,6 +28,7 @@ from tidegate.exchange.chat import (
     Choice,
     Cited,
     Part,
+    Raw,
     Refusal,
     State,
     Text,
@@ -45,6 +47,7 @@ from tidegate.exchange.context import (
     Receipt,
     SettingsChanged,
     Status,
+    TemplateChanged,
     TokenUse,
     TurnState,
     View,
@@ -170,6 +173,9 @@ class Turn:
         """The version to go on from beside what is there, on a branch of its own."""
         self.locked: str = "conversation_locked" if wishes.context and "conversation" in call.members else ""
         """How this client's dialect says that another turn is running; "" for our own way."""
+        self.filling: Filling | None = None
+        """The template that the call wishes for; ``tail``: what it puts there."""
+        self.tail: str = ""
         self.prompting: Prompting | None = None
         """What targets are asked, once one is."""
         self.timer: Timer = Timer(self._on_timer)
@@ -189,6 +195,8 @@ class Turn:
     async def _find(self) -> None:
         wishes, repository, asker = self.wishes, self.repository, self.asker
         self.scope = f"ep:{self.call.x.path}:{asker.subject}"
+        if wishes.template is not None:
+            self.filling = await fetch(repository, asker.tenant, wishes.template)
         if wishes.version:
             try:
                 found = await repository.resolve(asker, Address("version", wishes.version))
@@ -272,6 +280,19 @@ class Turn:
         request = self.call.request
         if "delta_updates" not in self.wishes.stated and len(request.messages) == system_of(request.messages):
             raise Fault("invalid_request", "The call brings nothing new.", reason="messages", side=CLIENT)
+        wishes, route, held = self.wishes, self.call.route.contexts, self.held
+        assert route is not None
+        policy = choose(self.repository.plan.policies, route.policy, wishes.policy)
+        if policy.parent_required and held is not None and wishes.addressed == "ref" and not wishes.parent:
+            told: dict[str, object] = {"id": self.id, "head": self.head() or None}
+            raise Fault("parent_required", "The policy demands the parent of a turn.", side=CLIENT,
+                        extra={"param": "context.parent", "context": told})  # fmt: skip
+        filling = self.filling
+        if filling is not None:
+            view = held.view(self.parent()) if held is not None else View(context=self.id)
+            now = self.repository.now()
+            request = replace(request, messages=filling.system(view, now) + request.messages)
+            self.tail = filling.tail(view, now)
         self.request = request
 
     def ops(self) -> tuple[Op, ...]:
@@ -292,10 +313,20 @@ class Turn:
         repository = self.repository
         return Stamp(
             now=repository.now(), version=self.version, mint=repository.mint, tokens=estimate, by=by,
-            limits=repository.limits, may_set_policy=lambda policy: True,
+            limits=repository.limits, may_set_policy=self._may_set,
             knows=self.held.history.ids.__contains__ if self.held is not None else _unknown,
             view_at=self._ancestor,
         )  # fmt: skip
+
+    def _may_set(self, wish: Raw) -> bool:
+        """Is *wish* a policy that the route's own may become?"""
+        route = self.call.route.contexts
+        assert route is not None
+        try:
+            choose(self.repository.plan.policies, route.policy, wish)
+        except Fault:
+            return False
+        return True
 
     def _ancestor(self, version: str) -> View | None:
         held = self.held
@@ -310,6 +341,8 @@ class Turn:
         done = self.applied(view)
         self.warnings = done.warnings
         changes: tuple[Change, ...] = tuple(done.changes)
+        if self.filling is not None and self.filling.ref != view.template:
+            changes = (*changes, TemplateChanged(self.filling.ref))
         settings = settings_of(with_settings(self.request, view.settings, bool(wishes.inherit)))
         if settings != view.settings:
             changes = (*changes, SettingsChanged(self._rev(), settings))

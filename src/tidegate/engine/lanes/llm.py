@@ -104,7 +104,9 @@ async def serve(
 async def serve_surface(call: ModelCall, body: RequestBody | None) -> None:
     """Serve the call, each surface in its way."""
     kind = call.surface.kind
-    if kind in CALLS:
+    if call.route.contexts is not None and is_ours(call):
+        await serve_mirror(call, body)
+    elif kind in CALLS:
         await serve_call(call, body)
     elif kind == "show":
         await show_one(call, body)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -18,6 +20,9 @@ from tidegate.exchange.identity import Identity
 from tidegate.ports.contexts import ContextsPlan, RouteContexts
 from tidegate.ports.plan import HookPlan
 from tidegate.repositories.memory import Config, Memory
+
+BASE = "/v1/contexts"
+Play = Callable[["PlaneHouse"], Coroutine[Any, Any, None]]
 
 
 class Heard:
@@ -105,3 +110,31 @@ def message(text: str, role: str = "user") -> dict[str, Any]:
 
 def append(*texts: str, **more: Any) -> dict[str, Any]:
     return {"delta_updates": [{"op": "append", "items": [message(text) for text in texts]}], **more}
+
+
+def play(scene: Play, **settings: Any) -> None:
+    async def run() -> None:
+        house = await open_plane(**settings)
+        await scene(house)
+        assert house.house.defects == []
+        assert house.house.runtime.in_flight == 0
+
+    asyncio.run(run())
+
+
+async def created(house: PlaneHouse, body: Any = None, who: str = "") -> tuple[str, str]:
+    heard = await house.ask("POST", BASE, body if body is not None else {}, who)
+    assert heard.status == 201, heard.body
+    return heard.json["id"], heard.json["version"]
+
+
+def texts(heard: Heard) -> list[str]:
+    return [item["content"] for item in heard.json["items"]]
+
+
+def bare(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: told for name, told in item.items() if name not in ("rev", "digest")}
+
+
+def without_id(heard: Heard) -> tuple[int, dict[str, Any]]:
+    return heard.status, {name: told for name, told in heard.json.items() if name not in ("request_id", "trace_id")}

@@ -9,43 +9,11 @@ from random import Random
 
 from tidegate.exchange.chat import ChatRequest, Message, Part, Text, Tool, ToolCall, ToolResult
 
-WORDS = tuple(
-    [
-        "flight",
-        "change",
-        "seat",
-        "bag",
-        "fee",
-        "train",
-        "gate",
-        "date",
-        "window",
-        "refund",
-        "ticket",
-        "name",
-        "booking",
-        "reference",
-        "delay",
-        "connection",
-        "hotel",
-        "please",
-        "could",
-        "would",
-        "before",
-        "after",
-        "tomorrow",
-        "morning",
-        "evening",
-        "confirm",
-        "cancel",
-        "keep",
-        "price",
-        "card",
-        "points",
-        "member",
-        "group",
-    ]
-)
+_TEXT = """
+    flight change seat bag fee train gate date window refund ticket name booking reference delay connection hotel please
+    could would before after tomorrow morning evening confirm cancel keep price card points member group
+"""
+WORDS = tuple(_TEXT.split())
 
 
 @dataclass(frozen=True)

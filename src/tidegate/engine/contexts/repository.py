@@ -273,7 +273,7 @@ class Repository:
         """The context *id*. What is at hand is taken as it is, unless *fresh* asks for what the store has by now.
         Raises 404 ``context_not_found``, 410 ``context_expired`` and ``context_deleted``."""
         key = (asker.tenant, id)
-        held = self._held.get(key)
+        held: Held | None = self._held.get(key)
         if held is not None and not fresh and not held.stale:
             meta = held.meta
             if not asker.sees(meta.access, meta.subject, meta.group):

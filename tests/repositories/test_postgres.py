@@ -11,6 +11,7 @@ import pytest
 
 from fakes import FakeTools
 from repositories.conformance import CHECKS, Check, Place, Talk, script
+from repositories.whole_turns import told
 from servers.postgres import PROGRAMS, WHY, PostgresServer
 from tidegate.exchange.fault import Fault
 from tidegate.ports.context_store import ContextStore
@@ -146,5 +147,31 @@ def test_what_was_acknowledged_outlives_a_server_that_is_killed() -> None:  # 57
             assert (await talk.end(running)).outcome == "ok"
             assert await talk.heads() == {"main": running.version}
             await stores.close()
+
+    asyncio.run(run())
+
+
+def test_damage_is_named_and_the_rest_stays_readable(server: PostgresServer) -> None:  # I8, CX-torn-tail
+    async def run() -> None:
+        stores = Stores(Config(url=server.url, tables="damaged"))
+        store = await stores.opened()
+        place = Place(stores.opened)
+        hurt, whole = Talk(place, store), Talk(place, store)
+        for talk in (hurt, whole):
+            await told(talk)
+        assert [damage async for damage in store.check()] == []
+        where = f"WHERE tenant = '{place.tenant}' AND id = '{hurt.id}' AND seq = 3"
+        for change in ("set_byte(body, 2, get_byte(body, 2) # 1)", "substr(body, 1, length(body) - 1)", "''"):
+            server.sql(f"CREATE TABLE damaged.spare AS SELECT body FROM damaged.entry {where};"
+                       f"UPDATE damaged.entry SET body = {change} {where}")  # fmt: skip
+            found = [damage async for damage in store.check(place.tenant)]
+            assert (found[0].context, found[0].what, found[0].seq) == (hurt.id, "checksum", 3)
+            assert [damage async for damage in store.check(place.tenant, whole.id)] == []
+            assert len(await whole.log()) == 4
+            server.sql(f"UPDATE damaged.entry SET body = (SELECT body FROM damaged.spare) {where};"
+                       "DROP TABLE damaged.spare")  # fmt: skip
+        server.sql(f"DELETE FROM damaged.entry {where}")
+        assert "missing_entry" in {damage.what async for damage in store.check(place.tenant, hurt.id)}
+        await stores.close()
 
     asyncio.run(run())

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from redis.asyncio import Redis
 
 from fakes import FakeTools
-from repositories.conformance import CHECKS, Check, Place, script
+from repositories.conformance import CHECKS, Check, Place, Talk, script
+from repositories.whole_turns import told
 from servers.redis import PROGRAM, WHY, RedisCluster, RedisServer
 from tidegate.ports.context_store import ContextStore
 from tidegate.repositories.memory import Config as MemoryConfig
@@ -100,3 +102,31 @@ def test_a_script_of_random_operations_ends_as_in_memory(server: RedisServer) ->
         return await script(Place(opened, tenant="t"), 59, 1000)
 
     assert asyncio.run(run()) == asyncio.run(in_memory())
+
+
+def test_damage_is_named_and_the_rest_stays_readable(server: RedisServer) -> None:  # I8, CX-torn-tail
+    async def run() -> None:
+        stores = Stores(Config(url=server.url, prefix="damaged"))
+        store = await stores.opened()
+        place = Place(stores.opened)
+        hurt, whole = Talk(place, store), Talk(place, store)
+        for talk in (hurt, whole):
+            await told(talk)
+        assert [damage async for damage in store.check()] == []
+        log = f"damaged:{{{place.tenant}:{hurt.id}}}:l"
+        client = Redis(host="127.0.0.1", port=server.port)
+        record = await client.lindex(log, 2)
+        for at in range(1, len(record)):
+            flipped = record[:at] + bytes([record[at] ^ 1]) + record[at + 1 :]
+            for changed in (record[:at], flipped):
+                if changed.partition(b"\n")[2] == record.partition(b"\n")[2]:
+                    continue  # what the store decided is covered by no digest
+                await client.lset(log, 2, changed)
+                found = [damage async for damage in store.check(place.tenant)]
+                assert (found[0].context, found[0].what, found[0].seq) == (hurt.id, "checksum", 3)
+        assert [damage async for damage in store.check(place.tenant, whole.id)] == []
+        assert len(await whole.log()) == 4
+        await client.aclose()
+        await stores.close()
+
+    asyncio.run(run())

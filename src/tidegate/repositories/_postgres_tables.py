@@ -26,6 +26,7 @@ from tidegate.exchange.context_log import (
     Commit,
     Committed,
     Create,
+    Damage,
     Deletion,
     Draft,
     Found,
@@ -55,6 +56,7 @@ from tidegate.rules.context_begin import (
     slid,
     wanted,
 )
+from tidegate.rules.context_fsck import damage_of
 
 LAYOUT: Final = 1
 """Of schemas written now; a later one is refused."""
@@ -430,6 +432,23 @@ class Tables:
         if context is None or self.is_gone(context):
             return -1
         return context.seq if asker.sees(context.access, context.subject, context.group) else -1
+
+    async def contexts(self, tenant: str, id: str) -> list[Any]:
+        return await self.rows("SELECT tenant, id FROM ctx WHERE gone = 0 AND ($1 = '' OR tenant = $1)"
+                               " AND ($2 = '' OR id = $2) ORDER BY tenant, id", tenant, id)  # fmt: skip
+
+    async def damage(self, id: str) -> list[Damage]:
+        everything = Asker(self.tenant, all=True)
+        context, _ = await self.find(everything, id)
+        if context is None or context.gone:
+            return []
+        rows = await self.rows(_ENTRY + " WHERE tenant = $1 AND id = $2 ORDER BY seq", self.tenant, id)
+        items = await self.rows(_ITEM + " AND coalesce(content, blob.body) IS NOT NULL", self.tenant, id)
+        try:
+            entries = [_entry(row) for row in rows]
+        except LookupError as error:
+            return [Damage(id, "checksum", 0, "", f"its rows cannot be read: {error}")]
+        return list(damage_of(await self.meta(everything, context), entries, [Payload(*row) for row in items]))
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ from tidegate.repositories._postgres_tables import CLOCK, LAYOUT, Tables, schema
 
 T = TypeVar("T")
 
+_PATIENCE: Final = 30.0
+"""Seconds for what walks over everything."""
 _TRIES: Final = 3
 """How often a transaction is made that the server calls off for another's sake."""
 
@@ -81,7 +83,7 @@ class Postgres:
     async def open(self) -> None:
         if self._pool is None:
             self._pool = await self._within(self._connected())
-        await self._within(self._prepare(), patience=30.0)
+        await self._within(self._prepare(), patience=_PATIENCE)
 
     async def _connected(self) -> asyncpg.Pool[Any]:
         config = self._config
@@ -263,9 +265,10 @@ class Postgres:
         return count
 
     async def check(self, tenant: str = "", id: str = "") -> AsyncIterator[Damage]:
-        nothing: tuple[Damage, ...] = ()
-        for damage in nothing:
-            yield damage
+        found = await self._read("*", lambda tables: tables.contexts(tenant, id), patience=_PATIENCE)
+        for owner, context in found:
+            for damage in await self._read(owner, lambda tables, id=context: tables.damage(id), patience=_PATIENCE):  # type: ignore[misc]
+                yield damage
 
     async def drop_snapshots(self) -> int:
         rows = await self._write("*", (), lambda tables: tables.rows("DELETE FROM snap RETURNING 1"))
@@ -283,10 +286,10 @@ class Postgres:
             begin += f";SELECT pg_advisory_xact_lock({_lock(tenant, name)})"
         return await self._within(self._transaction(tenant, begin, work))
 
-    async def _read(self, tenant: str, work: Callable[[Tables], Awaitable[T]]) -> T:
+    async def _read(self, tenant: str, work: Callable[[Tables], Awaitable[T]], patience: float = 0.0) -> T:
         """*work* on one moment of *tenant*."""
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        return await self._within(self._transaction(tenant, begin, work))
+        return await self._within(self._transaction(tenant, begin, work), patience)
 
     async def _transaction(self, tenant: str, begin: str, work: Callable[[Tables], Awaitable[T]]) -> T:
         assert self._pool is not None

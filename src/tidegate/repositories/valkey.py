@@ -54,16 +54,20 @@ from tidegate.exchange.context_log import (
 from tidegate.exchange.fault import Fault
 from tidegate.ports.settings import Duration
 from tidegate.ports.tools import Tools
+from tidegate.rules.context_fsck import damage_of
 
 T = TypeVar("T")
 
 _PHASES: Final = (
     "begin", "commit", "renew", "append", "load", "contents", "redact", "snapshot", "touch", "settle", "strike",
+    "whole",
 )  # fmt: skip
 _KEYS: Final = "hlcniset"
 """The last letters of a context's keys, in the order of the scripts."""
 _ALL: Final = Asker("", all=True)
 _CHUNK: Final = 64
+_PATIENCE: Final = 30.0
+"""Seconds for what walks over everything."""
 
 
 class Config(BaseModel):
@@ -519,7 +523,7 @@ class Valkey:
         self._wake(tenant, id)
 
     async def sweep(self, limit: int) -> int:
-        return await self._within(self._sweep(limit), patience=30.0)
+        return await self._within(self._sweep(limit), patience=_PATIENCE)
 
     async def _sweep(self, limit: int) -> int:
         key = self._key("ends")
@@ -543,12 +547,43 @@ class Valkey:
         return count
 
     async def check(self, tenant: str = "", id: str = "") -> AsyncIterator[Damage]:
-        nothing: tuple[Damage, ...] = ()
-        for damage in nothing:
-            yield damage
+        for key in await self._within(self._contexts(tenant, id), patience=_PATIENCE):
+            for damage in await self._within(self._damage(*key), patience=_PATIENCE):
+                yield damage
+
+    async def _contexts(self, tenant: str, id: str) -> list[tuple[str, str]]:
+        if tenant and id:
+            return [(tenant, id)]
+        found: list[tuple[str, str]] = []
+        pattern = f"{self._prefix}:{{{quote(tenant, safe='') or '*'}:{id or '*'}}}:h"
+        async for key in self._client.scan_iter(match=pattern, count=1000):
+            owner, _, context = key.decode()[len(self._prefix) + 2 : -3].partition(":")
+            found.append((unquote(owner), context))
+        return sorted(found)
+
+    async def _damage(self, tenant: str, id: str) -> list[Damage]:
+        reply = await self._run("whole", Asker(tenant, all=True), id, ())
+        if len(reply) == 1:
+            return []
+        state, names, _, seqs, records, contents, _ = reply[1]
+        found: list[Damage] = []
+        entries: list[StoredEntry] = []
+        try:
+            meta = _meta(_ALL, id, state, names)
+            payloads = _payloads(contents)
+        except (ValueError, LookupError) as error:
+            return [Damage(id, "checksum", 0, "", f"its keys cannot be read: {type(error).__name__}")]
+        for seq, record in zip(seqs, records, strict=True):
+            try:
+                entries.append(_entry(seq, record))
+            except (ValueError, LookupError):
+                found.append(Damage(id, "checksum", seq, "", "the entry's line cannot be read"))
+        unread = {damage.seq for damage in found}
+        return found + [one for one in damage_of(meta, entries, payloads)
+                        if not (one.what == "missing_entry" and one.seq in unread)]  # fmt: skip
 
     async def drop_snapshots(self) -> int:
-        return await self._within(self._drop_snapshots(), patience=30.0)
+        return await self._within(self._drop_snapshots(), patience=_PATIENCE)
 
     async def _drop_snapshots(self) -> int:
         count = 0

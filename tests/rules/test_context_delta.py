@@ -190,6 +190,15 @@ def test_append_refuses_what_is_twice_in_itself() -> None:
     refused(Append(items=(fact("k.a"), fact("k.a"))), "duplicate_key", "/items/1/key")
 
 
+def test_an_id_that_came_and_left_in_one_delta_does_not_come_again() -> None:
+    """Two contents of one revision in one entry could never be told apart."""
+    again = Append(items=(say("new"),))
+    assert errors(again, Remove(id="new"), again) == [{"op": 2, "reason": "duplicate_id", "pointer": "/items/0/id"}]
+    short = msgspec.structs.replace(SHORT, id="new")
+    ops = (again, Remove(id="new"), Compact(first="m1", last="m1", summary=short))
+    assert errors(*ops) == [{"op": 2, "reason": "duplicate_id", "pointer": "/summary/id"}]
+
+
 def test_append_takes_a_result_behind_its_call_but_not_before() -> None:
     call, result = Item(type="tool_call", name="n", call_id="c7"), Item(type="tool_result", call_id="c7")
     assert len(done(Append(items=(call, result))).view.items) == 9

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidegate.exchange.context import (
     Added,
@@ -427,3 +429,79 @@ def test_the_fingerprint_is_that_of_the_request_that_began_a_version() -> None:
         entry = Entry(kind=kind, version="cv_1")  # type: ignore[arg-type]
         history.add(entry, StoredEntry(seq=seq, kind=kind, version="cv_1", fp=fp, body=b"b"))  # type: ignore[arg-type]
     assert (history.fp("cv_1"), history.fp("cv_9")) == (b"F", b"")
+
+
+# -- whole logs --------------------------------------------------------------------------------------------------------
+
+ITEM_IDS = st.sampled_from(["a", "b", "c", "d", "e"])
+KEYS = st.sampled_from(["", "k", "j"])
+ITEMS = st.builds(
+    lambda id, key, n: fact(id, key, b'"%d"' % n) if key else message(id, b'"%d"' % n), ITEM_IDS, KEYS,
+    st.integers(0, 3),
+)  # fmt: skip
+CHANGES: st.SearchStrategy[Change] = st.one_of(
+    st.builds(lambda item: Added((item,)), ITEMS),
+    st.builds(Revised, ITEMS),
+    st.builds(Ended, ITEM_IDS, st.integers(1, 9)),
+    st.builds(lambda id: Removed((id,)), ITEM_IDS),
+    st.builds(
+        Marked, ITEM_IDS, st.booleans(), st.integers(0, 9), st.just("drop"), st.sampled_from(["public", "secret"])
+    ),
+    st.builds(lambda one, two, id: Summed((one, two), Item(id=id, type="summary")), ITEM_IDS, ITEM_IDS, ITEM_IDS),
+    st.builds(StateChanged, st.just("patch"), st.integers(0, 3), st.just(b'[{"op":"add","path":"/n/-","value":1}]')),
+    st.builds(StateChanged, st.sampled_from(["merge", "set"]), st.integers(0, 3), st.just(b'{"n":[2]}')),
+    st.builds(EpochBegun, st.just("trim"), st.just(1)),
+)  # fmt: skip
+LOGS = st.lists(st.tuples(st.lists(CHANGES, max_size=3), st.integers(0, 9)), min_size=1, max_size=8)
+
+
+def numbered(change: Change, rev: int) -> Change:
+    """No content of a revision is there twice in an entry."""
+    if isinstance(change, Added):
+        return Added(tuple(msgspec.structs.replace(item, rev=rev) for item in change.items))
+    if isinstance(change, Revised):
+        return Revised(msgspec.structs.replace(change.item, rev=rev))
+    if isinstance(change, Summed):
+        return Summed(change.ids, msgspec.structs.replace(change.summary, rev=rev))
+    return msgspec.structs.replace(change, rev=rev) if isinstance(change, StateChanged) else change
+
+
+def written(script: list[tuple[list[Change], int]]) -> Log:
+    """Each version continues one before it; views are looked at on the way, as workers do."""
+    log, revs = Log(), iter(range(1000))
+    for number, (changes, parent) in enumerate(script):
+        parents = (f"cv_{parent % number}",) if number else ()
+        log.add("delta", f"cv_{number}", *[numbered(change, next(revs)) for change in changes], parents=parents)
+        log.history.view(f"cv_{number}")
+    return log
+
+
+@given(LOGS)
+def test_any_log_reads_the_same_from_scratch_and_its_tables_hold_i6(script: list[tuple[list[Change], int]]) -> None:
+    log = written(script)
+    other = log.again()
+    for version in reversed(log.history.versions):
+        view = other.view(version)
+        assert view == log.history.view(version)
+        assert consistent(view)
+        assert other.digest(version) == log.history.digest(version)
+
+
+@given(LOGS, st.sets(ITEM_IDS | st.just("state"), min_size=1, max_size=3))
+def test_any_redaction_leaves_a_log_that_reads_and_says_nothing_struck_53(
+    script: list[tuple[list[Change], int]], struck: set[str]
+) -> None:
+    log = written(script)
+    digests = [log.history.digest(version) for version in log.history.versions]
+    log.add("control", "", note=Note("redact", items=tuple(sorted(struck))))
+    for payloads in log.payloads.values():
+        for name in [name for name in payloads if name[0] in struck]:
+            del payloads[name]
+    other = log.again()
+    for version in log.history.versions:
+        view = log.history.view(version)
+        assert other.view(version) == view
+        assert consistent(view)
+        assert all(item.content == b"" for item in view.items if item.id in struck)
+        assert "state" not in struck or view.state == b"{}"
+    assert [other.digest(version) for version in other.versions] == digests

@@ -167,7 +167,7 @@ class _Refused(Exception):
 class _Delta:
     """One delta on its way: the view as it is by now, what is to be logged, and the tool pairs that were touched."""
 
-    __slots__ = ("_calls", "_left", "_patches", "_written", "base", "changes", "folding", "stamp", "warnings")
+    __slots__ = ("_calls", "_left", "_new", "_patches", "_written", "base", "changes", "folding", "stamp", "warnings")
 
     def __init__(self, view: View, stamp: Stamp) -> None:
         self.folding: Folding = Folding(view)
@@ -179,6 +179,8 @@ class _Delta:
         """Ids of the tool calls in the view, once somebody asks."""
         self._left: list[tuple[int, Item]] = []
         """Halves of tool pairs that left, and by which op."""
+        self._new: set[str] = set()
+        """Ids that this delta brought. One that leaves again may not come back: its contents would be two."""
         self._patches: int = 0
         self._written: int = 0
         """Bytes of revisions so far: each is stored whole, so many small edits of a large item add up."""
@@ -206,6 +208,10 @@ class _Delta:
             self._set_policy(op)
 
     def _log(self, change: Change) -> None:
+        if isinstance(change, Added):
+            self._new.update([item.id for item in change.items])
+        elif isinstance(change, Summed):
+            self._new.add(change.summary.id)
         self.changes.append(change)
         self.folding.take(change, self.stamp.version, self.stamp.now)
 
@@ -257,7 +263,7 @@ class _Delta:
         return _replace(made, tokens=self.stamp.tokens(made))
 
     def _is_known(self, id: str) -> bool:
-        return id in self.folding.by_id or self.stamp.knows(id)
+        return id in self.folding.by_id or id in self._new or self.stamp.knows(id)
 
     def _pair(self, item: Item, at: str) -> None:
         """A result needs its call before it."""

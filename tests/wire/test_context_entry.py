@@ -112,6 +112,12 @@ def test_equal_entries_make_equal_bytes_59() -> None:
     assert write_entry(ENTRY, plain_seal(counted()))[0] == write_entry(ENTRY, plain_seal(counted()))[0]
 
 
+def test_two_contents_of_one_revision_are_not_written_into_one_entry() -> None:
+    twice = (Added((WHOLE,)), Revised(WHOLE))
+    with pytest.raises(ValueError, match="two contents"):
+        write_entry(Entry(kind="delta", changes=twice), plain_seal(counted()))
+
+
 def test_no_word_of_a_content_is_in_the_body() -> None:
     secret = msgspec.structs.replace(
         WHOLE, content=b'"MARK"', key="MARK.k", about=("MARK",), name="MARK", call_id="MARK", schema="MARK",

@@ -110,8 +110,8 @@ def version_digest(salt: bytes, parents: Sequence[bytes], bodies: Sequence[bytes
 def write_entry(entry: Entry, seal: Seal) -> tuple[Draft, Entry]:
     """*entry* ready to be stored, and once more with the digests that its contents have now.
 
-    State goes to *seal* as ``personal``, for nobody marks it; settings as ``internal``. Revisions must be new: a
-    payload is found by (item, rev), in the whole context.
+    State goes to *seal* as ``personal``, for nobody marks it; settings as ``internal``. ``ValueError`` for two contents
+    of one (item, rev): which is whose could not be told again.
     """
     payloads: list[Payload] = []
     bare: list[Change] = []
@@ -140,6 +140,8 @@ def write_entry(entry: Entry, seal: Seal) -> tuple[Draft, Entry]:
         else:
             bare.append(change)
             whole.append(change)
+    if len(payloads) > 1 and len({(payload.item, payload.rev) for payload in payloads}) < len(payloads):
+        raise ValueError("an entry has two contents of one revision")
     return Draft(_body(entry, bare), tuple(payloads)), _replace(entry, changes=tuple(whole))
 
 

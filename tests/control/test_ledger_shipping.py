@@ -333,3 +333,53 @@ def test_what_workers_of_another_supervisor_have_set_aside_is_told_until_it_is_s
     room.unlock()
     read = room.run()
     assert (read.foreign, read.spent) == ({}, {KEY: 117})  # its worker has died with b open
+
+
+# -- batches ----------------------------------------------------------------------------------------------------------
+
+
+def made(id: str, consumer: str, cost: int = 0) -> Line:
+    """The call that made the batch."""
+    return DoneLine(LedgerRecord(id=id, ts=TS, consumer=consumer, surface="batches", provider="p", batch="p/batch_1"))
+
+
+def batch(consumer: str = "poller", cost: int = 70) -> Line:
+    """What one worker was told of it."""
+    usage = Usage(input=20, output=5, tier="batch")
+    return DoneLine(
+        LedgerRecord(id="batch:p/batch_1", ts=TS, consumer=consumer, surface="batches", provider="p", model="m",
+                     asked="m", cost=cost, usage=usage, batch="p/batch_1")
+    )  # fmt: skip
+
+
+def of_batches(room: Room) -> dict[str, tuple[int, int]]:
+    """Consumer -> (requests, cost)."""
+    rows = room.store.usage("2025-11-01T00", "2025-12-01T00", ["consumer"], "")
+    return {row["consumer"]: (row["requests"], row["cost"]) for row in rows}
+
+
+def test_a_batch_is_booked_once_for_ever_whoever_polls_and_to_who_made_it(room: Room) -> None:
+    opened_batch = OpenLine("batch:p/batch_1", TS, TS, 0, "m", ())
+    room.write(FIRST, made("1", "maker"))
+    room.run()
+    room.write(FIRST, opened_batch, batch(), batch())
+    room.write(OTHER, opened_batch, batch("other"))
+    room.run()
+    assert of_batches(room) == {"maker": (2, 70)}
+    for number in range(ledger_shipping.REMEMBERED + 1):
+        room.shipping._first_time(f"later {number}")
+    room.shipping.changes = Changes()
+    assert "batch:p/batch_1" not in room.shipping.settled
+    room.write(SECOND, opened_batch, batch())
+    room.run()
+    room.restart()
+    room.write(SECOND, opened_batch, batch())
+    room.run()
+    assert of_batches(room) == {"maker": (2, 70)}
+    assert room.shipping.open == {}
+
+
+def test_a_batch_that_was_made_elsewhere_is_his_who_polls(room: Room) -> None:
+    room.write(FIRST, batch(), made("2", "late"))
+    room.run()
+    assert of_batches(room) == {"poller": (1, 70), "late": (1, 0)}

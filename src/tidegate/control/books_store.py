@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS spent (level TEXT, period TEXT, nusd INTEGER NOT NULL
 CREATE TABLE IF NOT EXISTS open (id TEXT PRIMARY KEY, boot TEXT, ts REAL, deadline REAL, amount INTEGER, model TEXT,
   levels TEXT, estimated INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settled (number INTEGER PRIMARY KEY, id TEXT);
+CREATE TABLE IF NOT EXISTS batch (name TEXT PRIMARY KEY, whose TEXT, booked INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS position (segment TEXT PRIMARY KEY, offset INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS clock (period TEXT PRIMARY KEY, latest REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS usage (hour TEXT, {", ".join(f'"{name}" TEXT' for name in DIMENSIONS)},
@@ -44,6 +45,7 @@ CREATE TABLE IF NOT EXISTS usage (hour TEXT, {", ".join(f'"{name}" TEXT' for nam
   PRIMARY KEY (hour, {", ".join(f'"{name}"' for name in DIMENSIONS)})) WITHOUT ROWID;
 """
 _levels: Final = msgspec.json.Decoder(tuple[Key, ...]).decode
+_whose: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 _ADD_USAGE: Final = (
     f"INSERT INTO usage VALUES ({', '.join('?' * (1 + len(DIMENSIONS) + len(FIGURES)))}) ON CONFLICT DO UPDATE SET "
     + ", ".join(f'"{name}" = "{name}" + excluded."{name}"' for name in FIGURES)
@@ -62,6 +64,13 @@ class OpenCall(NamedTuple):
     model: str
     levels: tuple[Key, ...]
     estimated: bool = False
+
+
+class Batch(NamedTuple):
+    """A batch at a provider, remembered for ever: ``whose`` it is, as :data:`DIMENSIONS`, and whether it is booked."""
+
+    whose: tuple[str, ...]
+    booked: bool
 
 
 class Known(NamedTuple):
@@ -87,6 +96,7 @@ class Changes:
         """Segments that are no more."""
         self.usage: dict[tuple[str, ...], list[int]] = {}
         """(hour, *DIMENSIONS) → FIGURES."""
+        self.batches: dict[str, Batch] = {}
         self.latest = 0.0
 
     def empty(self) -> bool:
@@ -152,6 +162,11 @@ class BookStore:
         row = self.reader.execute("SELECT nusd FROM spent WHERE level = ? AND period = ?", (level, period)).fetchone()
         return int(row[0]) if row else 0
 
+    def batch(self, name: str) -> Batch | None:
+        """What is known of the batch *name*."""
+        row = self.writer.execute("SELECT whose, booked FROM batch WHERE name = ?", (name,)).fetchone()
+        return None if row is None else Batch(_whose(row[0]), bool(row[1]))
+
     def apply(self, changes: Changes) -> dict[Key, int]:
         """Remember *changes*, all or none; what each level that changed has spent in all."""
         many = self.writer.executemany
@@ -171,6 +186,10 @@ class BookStore:
             many("INSERT INTO settled (id) VALUES (?)", [(id,) for id in changes.settled])
             if changes.settled:
                 run("DELETE FROM settled WHERE number <= (SELECT max(number) FROM settled) - ?", (REMEMBERED,))
+            many(
+                "INSERT OR REPLACE INTO batch VALUES (?, ?, ?)",
+                [(name, msgspec.json.encode(one.whose).decode(), one.booked) for name, one in changes.batches.items()],
+            )
             many("INSERT OR REPLACE INTO position VALUES (?, ?)", list(changes.positions.items()))
             many("DELETE FROM position WHERE segment = ?", [(name,) for name in changes.removed])
             many(_ADD_USAGE, [(*key, *figures) for key, figures in changes.usage.items()])

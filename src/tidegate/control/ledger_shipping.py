@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from tidegate.control.books import Key, Read
-from tidegate.control.books_store import REMEMBERED, BooksError, BookStore, Changes, OpenCall, hour_of
+from tidegate.control.books_store import REMEMBERED, Batch, BooksError, BookStore, Changes, OpenCall, hour_of
 from tidegate.exchange.ledger import DoneLine, FixLine, LedgerRecord, Line, OpenLine
+from tidegate.rules.batch_objects import MARK
 from tidegate.wire.ledger_line import LONGEST, decode_line, whole_lines
 
 LINES: Final = 5000
@@ -30,6 +31,9 @@ LONG_PAST: Final = 400 * 86_400.0
 """Seconds after which nobody asks what a period has cost: budgets never go back to it."""
 TIDY: Final = 60.0
 """Seconds between two looks for segments that are kept long enough."""
+
+OWNERS: Final = 4
+"""Of the dimensions of usage, those that tell whose it is: tenant, team, consumer, key."""
 
 NAME: Final = re.compile(r"\d{8}T\d{6}Z-([0-9a-z]+)-w\d+-(\d{6,})\.log").fullmatch
 
@@ -187,7 +191,7 @@ class Shipping:
         """What *line* changes; nothing when it has been taken before."""
         if isinstance(line, DoneLine):
             record = line.record
-            if not self._first_time(record.id):
+            if not self._first_time(record.id) or (record.batch and not self._heed_batch(record)):
                 return
             cost = max(0, record.cost)
             if not self._close(record.id, record.levels, cost):
@@ -201,6 +205,25 @@ class Shipping:
                 self.changes.opened[line.id] = call
         elif isinstance(line, FixLine):
             self._fix(line, boot, behind)
+
+    def _heed_batch(self, record: LedgerRecord) -> bool:
+        """Remember whose batch it is that *record* names, and book it once for ever; False when *record* counts for
+        nothing: another poll has booked it."""
+        name = record.batch
+        known = self.changes.batches.get(name) or self.store.batch(name)
+        usage = record.id == MARK + name
+        if not usage:
+            if known is None:
+                self.changes.batches[name] = Batch(dimensions_of(record), False)
+            return True
+        self._close(record.id, record.levels, 0)  # each of its lines has been opened
+        if known is not None and known.booked:
+            return False
+        whose = known.whose if known is not None else dimensions_of(record)
+        self.changes.batches[name] = Batch(whose, True)
+        # The tenant to the key: of who made it; what was used, and where, of the record.
+        self._add_usage(record.ts, whose[:OWNERS] + dimensions_of(record)[OWNERS:], figures_of(record))
+        return False
 
     def _fix(self, line: FixLine, boot: str, behind: bool) -> None:
         if not self._first_time(f"{line.id} {line.ts} {line.cost}"):

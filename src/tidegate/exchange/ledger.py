@@ -82,6 +82,8 @@ class LedgerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     upstream_request_id: str = ""
     parent: str = ""
     """The record of the pipeline this was a step of."""
+    batch: str = ""
+    """The batch that this call made or asked for, or whose usage this is: then ``id`` is ``batch:`` and this name."""
     end: str = "complete"
     """``complete``, ``cancelled`` (the client left), ``cut`` (we or the upstream broke off)."""
     levels: tuple[tuple[str, str], ...] = ()

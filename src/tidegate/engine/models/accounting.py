@@ -90,6 +90,8 @@ class Account:
         self.waste = 0
         self.cost = 0
         self.closed = False
+        self.batch = ""
+        """The batch that it made or asked for."""
         self.parent = ""
         """The account of the pipeline that this is a part of; ``children`` n$ of the parts of this one."""
         self.children = 0
@@ -285,6 +287,7 @@ class Account:
             end=end,
             waste=self.waste,
             parent=self.parent,
+            batch=self.batch,
         )
         if fault is not None:
             record.code, record.reason = fault.code, fault.reason

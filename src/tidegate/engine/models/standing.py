@@ -62,6 +62,8 @@ class ModelStates:
         """Sealed thoughts of answers whose clients may drop them."""
         self.factors: dict[str, LearnedFactor] = {}
         """Target → what it bills of a token that we count; only of models whose tokenizer nobody knows."""
+        self.batches: dict[str, None] = {}
+        """Batches that are booked."""
         self.counting = False
         """Some call had to be counted: from then on it is worth learning."""
 

@@ -13,6 +13,7 @@ from tidegate.engine.contexts.held import HeldStream
 from tidegate.engine.models.accounting import Account
 from tidegate.engine.models.answering import new_writer
 from tidegate.engine.models.asking import ModelCall
+from tidegate.engine.models.batches import heed_batches
 from tidegate.engine.models.calls import Reached, call_target, wants_usage, whole_body, words_for
 from tidegate.engine.models.choosing import (
     CHAT_KINDS,
@@ -306,6 +307,8 @@ async def attempt(call: ModelCall, trial: Trial, outlet: Outlet | None) -> Whole
     except Fault:
         trial.cut = cut_of(call, candidate, reached)
         raise
+    if call.surface.kind == "batches":
+        await heed_batches(call, candidate, body)
     return understood(call, candidate, reached, body)
 
 

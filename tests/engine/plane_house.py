@@ -85,7 +85,9 @@ class PlaneHouse:
         return asked.hears()
 
 
-async def open_plane(store: Any = None, limits: ContextLimits | None = None, **settings: Any) -> PlaneHouse:
+async def open_plane(
+    store: Any = None, limits: ContextLimits | None = None, hot: int = 1 << 28, **settings: Any
+) -> PlaneHouse:  # fmt: skip
     """Everybody may call; without ``x-who`` nobody is known."""
     plans = [
         route(prefix, "", lane="contexts", name=prefix, contexts=RouteContexts(plane=True, **settings),
@@ -95,8 +97,10 @@ async def open_plane(store: Any = None, limits: ContextLimits | None = None, **s
     house = House(plans)
     if store is None:
         store = Memory(Config(), house.tools.for_part("repository"))
+    if hasattr(store, "clock"):
+        store.clock.house = house
     policies = {name: ContextPolicy(name) for name in ("chat-default", "verbatim")}
-    plan = ContextsPlan(store, policies, limits=limits or ContextLimits())
+    plan = ContextsPlan(store, policies, limits=limits or ContextLimits(), hot=hot)
     house.plan = dataclasses.replace(house.plan, contexts=plan)
     await house.open()
     repository = Repository(house.runtime, plan)

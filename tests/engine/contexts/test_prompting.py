@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from context_house import CHAT, heard, one_model, play
+from context_house import CHAT, heard, one_model, play, speaker
 from conversation import House, settle
-from model_house import ask, asked_of, completion, whole
+from model_house import SPOKEN, ask, asked_of, completion, model, models, target, whole
 
 from tidegate.engine.contexts.prompting import frozen_at
 from tidegate.exchange.context import EpochBegun
@@ -109,3 +109,52 @@ def test_a_policy_of_the_request_is_a_patch_and_an_unknown_one_is_refused() -> N
         assert epochs(house) == ["created", "reduced"]
 
     play(scene, one_model())
+
+
+def test_a_bill_corrects_the_estimates_of_the_next_turn() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        client.says(ask(chat("x" * 8000, session_id="s"), CHAT))
+        await settle()
+        asked_of(house.upstreams[-1])
+        usage = {"prompt_tokens": 3000, "completion_tokens": 1, "total_tokens": 3001}
+        house.upstreams[-1].says(whole(200, completion("ok", usage=usage)))
+        await settle()
+        heard(client)
+        policy = {"budget": {"max_input": 3000, "reserve_output": 0, "trigger": 0.9}, "recall": {"share": 0},
+                  "keep": {"first_turns": 0, "last_turns": 0}}  # fmt: skip
+        _, asked = await turn(house, client, chat("two", session_id="s", context={"policy": policy}), "ok")
+        assert [m["content"] for m in asked["messages"]] == ["ok", "two"], "2,000 by our count, 3,000 by the bill"
+
+    play(scene, one_model())
+
+
+class Noting:
+    """A strategy that takes targets as they come, and notes what each conversation is known by."""
+
+    by_conversation = True
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def order(self, standings: Any, ask: Any, random: Any) -> list[int]:
+        self.names.append(ask.context)
+        return list(range(len(standings)))
+
+    def served(self, standing: Any, ask: Any) -> None:
+        pass
+
+
+def test_a_conversation_is_named_by_its_context_however_it_is_addressed_r6() -> None:
+    noting = Noting()
+
+    async def scene(house: House) -> None:
+        client = house.client()
+        told, _ = await turn(house, client, chat("one", session_id="s"), "first")
+        await turn(house, client, chat("two", context_id=told["context"]["id"]), "second")
+        await turn(house, client, chat("three", context={"parent": told["context"]["version"]}), "third")
+
+    to = speaker(1)
+    plan = model("fast", target(to), target(to, "other", 1), strategy=noting, by_conversation=True)
+    play(scene, models(plan, dialects=SPOKEN))
+    assert len(noting.names) == 3 and len(set(noting.names)) == 1 and noting.names[0]

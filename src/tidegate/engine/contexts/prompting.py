@@ -13,20 +13,26 @@ from msgspec.structs import replace
 
 from tidegate.engine.contexts.repository import Held
 from tidegate.engine.models.choosing import Candidate
-from tidegate.exchange.chat import ChatRequest, Usage
+from tidegate.exchange.chat import ChatRequest, Message, Tool, Usage
 from tidegate.exchange.context import Added, CacheReport, Change, Elided, Item, View
 from tidegate.exchange.context_policy import ContextPolicy
 from tidegate.ports.dialect import Outgoing
 from tidegate.rules.bm25 import recall
 from tidegate.rules.context_cache import LIFE, LIVES, MINIMUM, SMALLEST, Warm, cache_key, report, wants_marks
 from tidegate.rules.context_epoch import TOLD, Frozen, begin, begun_in
-from tidegate.rules.context_render import Ask, Rendered, Target, render, show
+from tidegate.rules.context_render import SCALE, Ask, Rendered, Target, quarter_of, render, show
 from tidegate.rules.context_segments import body_of, may_splice
 from tidegate.rules.context_settings import system_of
+from tidegate.rules.item_messages import quarter
+from tidegate.rules.token_count import count_part
 from tidegate.wire.json_object import encode
 
 PREFIXES: Final = 8
 """Versions of one context whose prefix is kept."""
+TELLING: Final = 1000
+"""Tokens from which on a bill says something about our estimates."""
+MOST: Final = 2.0
+"""By what an estimate is corrected at most, either way."""
 
 
 def frozen_at(held: Held, version: str) -> Frozen | None:
@@ -164,7 +170,26 @@ class Prompting:
         return Ask(
             replace(request, messages=lead, state=None), view, frozen, new, policy, turn.repository.now(),
             turn.wishes.budget, bring_back if share > 0.0 else None, turn.tail,
+            scale=self._scale(held, turn.base, frozen, lead, request.tools),
         )  # fmt: skip
+
+    def _scale(
+        self, held: Held | None, base: str, frozen: Frozen | None, lead: tuple[Message, ...], tools: tuple[Tool, ...]
+    ) -> float:  # fmt: skip
+        """By how much the last bill exceeded our estimate of the same prompt, with a margin (CRP 8.2)."""
+        version = held.history.versions.get(base) if held is not None else None
+        if held is None or frozen is None or version is None or version.use is None or not version.use.sent:
+            return SCALE
+        said = [
+            item.tokens for entry in held.history.entries(base) if entry.kind == "commit"
+            for change in entry.changes if isinstance(change, Added) for item in change.items
+        ]  # fmt: skip
+        estimated = frozen.tokens - sum(said) + sum([item.tokens for item in frozen.facts.values()])
+        estimated += sum([item.tokens for item in frozen.sums]) + sum([quarter_of(tool) for tool in tools])
+        estimated += sum([count_part(part, quarter) for message in lead for part in message.parts])
+        if estimated < TELLING:
+            return SCALE
+        return SCALE * min(MOST, max(1.0 / MOST, version.use.sent / estimated))
 
     # -- after it ------------------------------------------------------------------------------------------------------
 
@@ -209,9 +234,37 @@ class Prompting:
             begun.tools, f"{begun.at}:{begun.reason}:{self.target.dialect}", LIVES.get(candidate.voice.vendor, LIFE),
         )  # fmt: skip
         reported = usage.cache_read if usage is not None else None
-        told = report(held.warm, now, self.stable(), reported, "")
+        told = report(held.warm, now, self.stable(), reported, self._divergent())
         held.warm = now
+        self._count(candidate, told, usage)
         return told
+
+    def _divergent(self) -> str:
+        """The first item of the history that is not as it was sent before; "" for none."""
+        ask, rendered = self._asks, self.rendered
+        if ask is None or ask.frozen is None or rendered is None or rendered.begun is None:
+            return ""
+        sent, now = ask.frozen.told.items[: ask.frozen.count], rendered.frozen.told.items
+        for place, item in enumerate(sent):
+            if place >= len(now) or now[place].id != item.id or now[place].content != item.content:
+                return item.id
+        return ""
+
+    def _count(self, candidate: Candidate, told: CacheReport, usage: Usage | None) -> None:
+        metrics = self.turn.call.runtime.metrics
+        if self.rendered is not None and self.rendered.begun is not None:
+            metrics.add("context_epochs_total", (self.rendered.begun.reason,), ("reason",))
+        if usage is None:
+            return
+        for kind, tokens in (
+            ("sent", usage.input), ("cached", usage.cache_read), ("cached_expected", told.expected),
+            ("written", usage.cache_write), ("saved", self.saved()), ("output", usage.output),
+        ):  # fmt: skip
+            metrics.add("context_tokens_total", (kind,), ("kind",), tokens)
+        if told.expected:
+            name = candidate.target.provider.name
+            metrics.add("context_prefix_expected_total", (name,), ("provider",), told.expected)
+            metrics.add("context_prefix_reported_total", (name,), ("provider",), told.reported or 0)
 
 
 def _adds_turns(change: Change) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -109,6 +110,8 @@ class ModelCall:
         """The target that is being tried has heard the request."""
         self.composed = False
         """The conversation is not the client's own."""
+        self.composer: Callable[[], ChatRequest] | None = None
+        """Makes the whole of a kept conversation, of which ``request`` holds the newest turns alone."""
         self._request: ChatRequest | None = None
         self._needs: Needs | None = None
         self._conversation: str | None = None
@@ -118,7 +121,8 @@ class ModelCall:
         """What the conversation is known by; found when first wanted, because few strategies ask."""
         name = self._conversation
         if name is None:
-            given = self.x.head.index.get("context-id", "")
+            kept = self.turn.id if self.turn is not None else ""
+            given = kept or self.x.head.index.get("context-id", "")
             name = self._conversation = conversation_name(self.members, given, self.caller.consumer)
         return name
 
@@ -152,6 +156,18 @@ class ModelCall:
         self._request = request
         self._needs = None
         self.composed = True
+        self.composer = None
+
+    def ask_behind(self, request: ChatRequest, needs: Needs, composer: Callable[[], ChatRequest]) -> None:
+        """The client's conversation is a kept one, of which *request* has the settings and the newest turns."""
+        self._request = request
+        self._needs = needs
+        self.composed = True
+        self.composer = composer
+
+    def whole_request(self) -> ChatRequest:
+        """The request with every turn in it."""
+        return self.request if self.composer is None else self.composer()
 
     def reread(self, body: bytes) -> None:
         """The body has been rewritten."""
@@ -162,8 +178,9 @@ class ModelCall:
         """Lower what the client asked for. The neutral form says it; bytes do not pass any more."""
         request = self.request
         sampling = msgspec.structs.replace(request.sampling, n=choices)
+        needs = self._needs if self.composer is not None else None
         self._request = msgspec.structs.replace(request, max_output=output or None, sampling=sampling)
-        self._needs = None
+        self._needs = msgspec.structs.replace(needs, output=output, choices=choices) if needs is not None else None
 
     def bare_request(self) -> ChatRequest:
         """The request as far as it is known without reading it: for writers that only frame."""

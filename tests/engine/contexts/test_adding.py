@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from plane_house import BASE, PlaneHouse, append, created, play
 
+from tidegate.exchange.context_log import Asker, Begin
+from tidegate.exchange.context_policy import ContextLimits
+from tidegate.wire.context_entry import settled_commit
+
 
 def test_a_stale_parent_is_409_with_the_head_and_all_that_is_missing_25() -> None:
     """#25: one more round trip suffices."""
@@ -55,3 +59,19 @@ def test_the_same_key_makes_one_version_and_another_body_is_a_mismatch() -> None
         assert first.json["id"] == again.json["id"] and again.fields["context-replayed"] == "?1"
 
     play(scene)
+
+
+def test_a_turn_in_flight_is_named_and_says_when_to_come_again_28() -> None:
+    async def scene(house: PlaneHouse) -> None:
+        id, first = await created(house)
+        turn = Begin(version="cv_01J9ZK3V7Q2M8N4R6T0W5X1Y3B", parent=first, fork="~01J9ZK3V7Q2M8N4R6T0W5X1Y3B",
+                     fp=b"f", input=settled_commit("cv_x", 1), settled=settled_commit("cv_x", 1))  # fmt: skip
+        begun = await house.store.begin(Asker("default", all=True), id, turn)
+        assert begun.outcome == "ok"
+        for method, rest, body in (("PATCH", "", append("x")), ("POST", "/revert", {"to": first})):
+            heard = await house.ask(method, f"{BASE}/{id}{rest}", body)
+            assert (heard.status, heard.code) == (409, "turn_in_progress")
+            assert heard.json["context"] == {"id": id, "turn": turn.version}
+            assert heard.fields["x-should-retry"] == "true" and int(heard.fields["retry-after"]) >= 1
+
+    play(scene, limits=ContextLimits(queue=0.0))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from hashlib import sha256
 
-from plane_house import PlaneHouse, play
+from backports import zstd
+from plane_house import BASE, PlaneHouse, play
 
 from tidegate.engine.contexts.discovery import discovery, limits_object
 from tidegate.exchange.context_policy import ContextLimits
@@ -17,20 +18,35 @@ def test_levels_are_those_that_some_route_serves_41() -> None:
         plan = house.house.plan
         routes = tuple([dataclasses.replace(route, contexts=RouteContexts(levels=("id", "delta")))
                         for route in plan.routes])  # fmt: skip
-        told = discovery(dataclasses.replace(plan, routes=routes), house.repository, [])
+        told = discovery(dataclasses.replace(plan, routes=routes), house.repository)
         assert told["levels"] == ["id", "delta"]
         none = tuple([dataclasses.replace(route, contexts=None) for route in plan.routes])
-        assert discovery(dataclasses.replace(plan, routes=none), house.repository, [])["levels"] == []
+        assert discovery(dataclasses.replace(plan, routes=none), house.repository)["levels"] == []
 
     play(scene)
 
 
-def test_a_dictionary_is_told_with_its_coding() -> None:
+def test_a_dictionary_is_told_served_and_used_by_its_hash_40() -> None:
     async def scene(house: PlaneHouse) -> None:
-        row: dict[str, Any] = {"name": "d", "sha256": "00" * 32, "bytes": 9, "encoding": "application/json"}
-        told = discovery(house.house.plan, house.repository, [row])
-        assert told["dictionaries"] == [row]
+        dictionary = b'{"items":[{"type":"message","role":"user","content":"'
+        house.repository.offer("d", dictionary)
+        house.repository.offer("d", dictionary)
+        digest = sha256(dictionary)
+        told = (await house.ask("GET", "/.well-known/crp")).json
+        assert told["dictionaries"] == [
+            {"name": "d", "sha256": digest.hexdigest(), "bytes": len(dictionary), "encoding": "application/json"}
+        ]
         assert told["content_encodings"] == ["zstd", "dcz", "gzip", "br"]
+        served = await house.ask("GET", "/v1/context-dictionaries/" + digest.hexdigest())
+        assert served.body == dictionary and "immutable" in served.fields["cache-control"]
+        assert (await house.ask("GET", "/v1/context-dictionaries/" + "0" * 64)).status == 404
+        small = zstd.compress(dictionary + b'hi"}]}', zstd_dict=zstd.ZstdDict(dictionary, is_raw=True))
+        body = bytes.fromhex("5e2a4d1820000000") + digest.digest() + small
+        made = await house.ask("POST", BASE, body, content_encoding="dcz")
+        assert (made.status, len(made.json["added"])) == (201, 1)
+        unknown = await house.ask("POST", BASE, body[:8] + bytes(32) + small, content_encoding="dcz")
+        assert (unknown.status, unknown.code) == (415, "dictionary_unknown")
+        assert (await house.ask("POST", BASE, dictionary + b'hi"}]}')).status == 201
 
     play(scene)
 

@@ -17,10 +17,10 @@ SPOKEN: Final = ("1",)
 """Major versions of the protocol."""
 
 
-def discovery(plan: Plan, repository: Repository, dictionaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """The document. *dictionaries*: rows of those that a request may be compressed with."""
+def discovery(plan: Plan, repository: Repository) -> dict[str, Any]:
+    """The document."""
     served = {level for route in plan.routes if route.contexts is not None for level in route.contexts.levels}
-    coded = [coding for coding in CODINGS if coding != "dcz" or dictionaries]
+    coded = [coding for coding in CODINGS if coding != "dcz" or repository.offered]
     return {
         "crp": SPOKEN,
         "levels": [level for level in LEVELS if level in served],
@@ -29,7 +29,7 @@ def discovery(plan: Plan, repository: Repository, dictionaries: list[dict[str, A
         "item_types": list(ITEM_TYPES),
         "encodings": ENCODINGS,
         "content_encodings": coded,
-        "dictionaries": dictionaries,
+        "dictionaries": repository.offered,
         "policies": list(repository.plan.policies),
         "durable": repository.store.durable,
         "limits": limits_object(repository.limits),

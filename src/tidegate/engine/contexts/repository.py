@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -123,7 +124,8 @@ class Repository:
         self.store: ContextStore = plan.store
         self.limits: ContextLimits = plan.limits
         self.dictionaries: dict[bytes, bytes] = {}
-        """SHA-256 -> dictionary that a request may be compressed with."""
+        """SHA-256 -> dictionary that a request may be compressed with; ``offered``: what discovery says of them."""
+        self.offered: list[dict[str, Any]] = []
         self._chance = chance
         self._held: OrderedDict[tuple[str, str], Held] = OrderedDict()
         self._size = 0
@@ -188,6 +190,13 @@ class Repository:
         except WrongKey as error:
             self.runtime.report(error)
             raise damaged() from None
+
+    def offer(self, name: str, dictionary: bytes, encoding: str = "application/json") -> None:
+        """From now on requests may be compressed with *dictionary* (CRP 6.5)."""
+        digest = sha256(dictionary).digest()
+        if digest not in self.dictionaries:
+            self.dictionaries[digest] = dictionary
+            self.offered.append({"name": name, "sha256": digest.hex(), "bytes": len(dictionary), "encoding": encoding})
 
     def policy(self, name: str) -> ContextPolicy:
         """Raises 422 ``policy_forbidden`` for a name that the config does not have."""

@@ -40,7 +40,7 @@ async def serve(
     check_protocol(x.head.index.get("context-protocol", ""))
     verb = plane.ask.verb
     if verb == "discover":
-        answer: Answer | None = plane.told(discovery(runtime.plan, plane.repository, []))
+        answer: Answer | None = plane.told(discovery(runtime.plan, plane.repository))
     elif verb == "dictionary":
         answer = dictionary(plane)
     else:

@@ -461,6 +461,201 @@ def keys_show(
     return int(remote.show(config, data, consumer, json))
 
 
+context = App(name="context", help="The conversations that a gateway keeps.", sort_key=8)
+app.command(context)
+
+Data = Annotated[Path | None, Parameter(name="--data")]
+Tenant = Annotated[str, Parameter(name="--tenant")]
+ConsumersKey = Annotated[str, Parameter(name="--key", env_var="TIDEGATE_KEY", show_default=False)]
+
+
+@context.command(name="ls")
+def context_ls(
+    *,
+    tenant: Tenant = "default",
+    json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    config: Config = None,
+    data: Data = None,
+) -> int:
+    """List the conversations of a tenant, newest first, without what was said.
+
+    It reads the store itself, whether the gateway runs or not.
+
+    For example:
+
+    - `tidegate context ls`
+    - `tidegate context ls --tenant acme --json`
+
+    Exit codes: 0 done, 1 refused, 3 the store cannot be read, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    tenant
+        Whose conversations.
+    json
+        One JSON line each, for programs.
+    config
+        The config of the gateway.
+    data
+        The data folder, if `run` was given one.
+    """
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    from tidegate.control import context_verbs
+
+    return context_verbs.ls(context_verbs.Place(checked, data, tenant), json)
+
+
+@context.command(name="show")
+def context_show(
+    id: str,
+    /,
+    *,
+    at: Annotated[str, Parameter(name="--at")] = "",
+    tenant: Tenant = "default",
+    config: Config = None,
+    data: Data = None,
+) -> int:
+    """Print what a conversation holds, as JSON. What is personal is shown too: mind who looks on.
+
+    For example:
+
+    - `tidegate context show ctx_01J9ZK3V7Q2M8N4R6T0W5X1Y3B`
+    - `tidegate context show cv_01J9ZK4A0C3E5G7H9J1K3M5N7P` as of that version
+
+    Exit codes: 0 done, 1 unknown, 3 the store cannot be read, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    id
+        Its id, or one of its versions.
+    at
+        A version; by default the head of the branch main.
+    tenant
+        Whose it is.
+    config
+        The config of the gateway.
+    data
+        The data folder, if `run` was given one.
+    """
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    from tidegate.control import context_verbs
+
+    return context_verbs.show(context_verbs.Place(checked, data, tenant), id, at)
+
+
+@context.command(name="log")
+def context_log(id: str, /, *, tenant: Tenant = "default", config: Config = None, data: Data = None) -> int:
+    """Print every entry of a conversation's log, one JSON line each, oldest first.
+
+    Exit codes: 0 done, 1 unknown, 3 the store cannot be read, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    id
+        Its id, or one of its versions.
+    tenant
+        Whose it is.
+    config
+        The config of the gateway.
+    data
+        The data folder, if `run` was given one.
+    """
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    from tidegate.control import context_verbs
+
+    return context_verbs.log(context_verbs.Place(checked, data, tenant), id)
+
+
+@context.command(name="fsck")
+def context_fsck(id: str = "", /, *, tenant: Tenant = "", config: Config = None, data: Data = None) -> int:
+    """Look whether everything that is kept is whole, and name what is not. Nothing is changed.
+
+    For example:
+
+    - `tidegate context fsck`
+    - `tidegate context fsck ctx_01J9ZK3V7Q2M8N4R6T0W5X1Y3B --tenant acme`
+
+    Exit codes: 0 all is whole, 1 something is not, 3 the store cannot be read, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    id
+        One conversation; by default all.
+    tenant
+        One tenant; by default all.
+    config
+        The config of the gateway.
+    data
+        The data folder, if `run` was given one.
+    """
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    from tidegate.control import context_verbs
+
+    return context_verbs.fsck(context_verbs.Place(checked, data, tenant), id)
+
+
+@context.command(name="render")
+def context_render(id: str, model: str, /, *, key: ConsumersKey = "", config: Config = None) -> int:
+    """Print what a model would be sent next, piece by piece, and what was left out and why. No model is asked.
+
+    For example:
+
+    - `TIDEGATE_KEY=tg-team-a tidegate context render ctx_01J9ZK3V7Q2M8N4R6T0W5X1Y3B fast`
+
+    Exit codes: 0 done, 1 refused, 3 no gateway answers, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    id
+        The conversation.
+    model
+        The model, as a client would ask for it.
+    key
+        A consumer's key; also from the variable TIDEGATE_KEY.
+    config
+        The config of the running gateway.
+    """
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    from tidegate.control import context_verbs
+
+    return context_verbs.ask(checked, id, "render", {"model": model}, key)
+
+
+@context.command(name="rollback")
+def context_rollback(id: str, to: str, /, *, key: ConsumersKey = "", config: Config = None) -> int:
+    """Move a conversation back to an older version. Nothing is lost: the log keeps what came after.
+
+    Exit codes: 0 done, 1 refused, 3 no gateway answers, 78 the config cannot be used.
+
+    Parameters
+    ----------
+    id
+        The conversation.
+    to
+        The version.
+    key
+        A consumer's key; also from the variable TIDEGATE_KEY.
+    config
+        The config of the running gateway.
+    """
+    checked = _checked(config)
+    if checked is None:
+        return BAD_CONFIG
+    from tidegate.control import context_verbs
+
+    return context_verbs.ask(checked, id, "rollback", {"to": to}, key)
+
+
 @app.command(sort_key=9)
 def version() -> int:
     """Print the version."""

@@ -68,6 +68,7 @@ from tidegate.exchange.head import Fields
 from tidegate.ports.dialect import Outgoing
 from tidegate.rules.context_delta import Applied, Stamp, apply
 from tidegate.rules.context_missing import missing_of
+from tidegate.rules.context_needs import loop_start, needs_behind
 from tidegate.rules.context_settings import model_of, settings_of, system_of, with_settings
 from tidegate.rules.context_told import RESPONSES, context_object, usage_field, with_context, with_context_event
 from tidegate.rules.context_wishes import MEMBERS, STATE, not_found, read_wishes, strip
@@ -417,17 +418,31 @@ class Turn:
         previous = response_id(self.base, RESPONSES) if wishes.version else ""
         state = State(previous_id=previous, store=wishes.store != "none") if call.dialect.name == RESPONSES else None
         self.request = request
-        call.ask_instead(replace(request, messages=lead + messages_of(self.view.items), state=state))
+        items, known = self.view.items, self.before.by_id
+        first = len(items)
+        while first and items[first - 1].id not in known:
+            first -= 1
+        first = loop_start(items, first)
+        newest = replace(request, messages=lead + messages_of(items[first:]), state=state)
+        call.ask_behind(newest, needs_behind(newest, items[:first]), self.whole)
+
+    def whole(self) -> ChatRequest:
+        """The whole conversation as the client's own request would hold it."""
+        request = self.call.request
+        lead = request.messages[: system_of(request.messages)]
+        return replace(request, messages=lead + messages_of(self.view.items))
 
     def prompt(self, candidate: Candidate) -> ChatRequest:
         """What *candidate* is asked. Raises 413 ``context_overflow``."""
         self.state = "calling"
+        if self.call.composer is None:
+            return self.call.request  # a step of a pipeline has words of its own
         return self.prompts().request(candidate)
 
     def outgoing(self, candidate: Candidate) -> Outgoing | None:
         """The same in its dialect's words, where the history lies ready as it was written before; else None."""
         self.state = "calling"
-        return self.prompts().outgoing(candidate)
+        return self.prompts().outgoing(candidate) if self.call.composer is not None else None
 
     def prompts(self) -> Prompting:
         """Made once the input is in the view."""

@@ -28,7 +28,7 @@ async def fetch_media(call: ModelCall, candidate: Candidate) -> None:
     dialect = candidate.door.dialect
     if candidate.passes or dialect is None or call.form is not None:
         return
-    wanted = links(call.request, dialect.name, candidate.voice.lacks)
+    wanted = links(call.whole_request(), dialect.name, candidate.voice.lacks)
     if not wanted:
         return
     if len(wanted) > LINKS:

@@ -76,7 +76,7 @@ def plan_of(call: ModelCall, name: str) -> ModelPlan:
 
 async def routed(call: ModelCall, pipe: PipelinePlan, whole: Account) -> str:
     """The model that rules or a classifier name, else the default."""
-    words = words_of(call.request)
+    words = words_of(call.whole_request())
     for conditions, model in pipe.rules:
         if rule_fits(conditions, words, call.wish("task")):
             return model
@@ -93,7 +93,7 @@ async def routed(call: ModelCall, pipe: PipelinePlan, whole: Account) -> str:
 
 async def stepped(call: ModelCall, pipe: PipelinePlan, whole: Account) -> ChatAnswer | None:
     """Every step but the last; that one too when what it says may send the answer elsewhere."""
-    request = call.request
+    request = call.whole_request()
     outputs: dict[str, str] = {}
     answers: dict[str, ChatAnswer] = {}
     last = pipe.steps[-1]
@@ -114,7 +114,7 @@ async def stepped(call: ModelCall, pipe: PipelinePlan, whole: Account) -> ChatAn
 
 async def merged(call: ModelCall, pipe: PipelinePlan, whole: Account) -> ChatAnswer:
     """All branches side by side; a failed one is dropped while the quorum holds."""
-    asked = plain_request(call.request)
+    asked = plain_request(call.whole_request())
     until = call.runtime.clock() + pipe.deadline if pipe.deadline else NEVER
     enough = pipe.quorum if pipe.merge == "first" else len(pipe.models)
     race = Race(call.runtime, enough)

@@ -74,7 +74,7 @@ def countable(call: ModelCall) -> tuple[int, list[str]]:
     if call.dialect.name == "openai_chat" and not call.composed and plain_needs(call.members) is not None:
         turns = call.members["messages"]
         return PER_REQUEST + PER_TURN * len(turns), [turn["content"] for turn in turns]
-    return texts_of(call.request)
+    return texts_of(call.whole_request())
 
 
 async def counted_request(runtime: Runtime, request: ChatRequest, tokenizer: str) -> int | None:

@@ -10,6 +10,7 @@ from tidegate.engine.contexts.plane import Plane, invalid
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Answer
 from tidegate.rules.context_template import compile_template
+from tidegate.rules.context_template import compile_template
 from tidegate.wire.json_text import dumps
 
 
@@ -24,7 +25,7 @@ async def put_template(plane: Plane) -> Answer:
     body = dumps(value)
     if len(body) > plane.limits.template:
         raise Fault("too_large", f"A template has at most {plane.limits.template} bytes.", side=CLIENT)
-    check_template(body, plane)
+    compile_template(body, plane.limits)
     repository = plane.repository
     store = repository.store
     name, n = plane.ask.id, plane.ask.n
@@ -49,8 +50,3 @@ async def show_template(plane: Plane) -> Answer:
 def template_answer(plane: Plane, n: int, body: bytes, status: int) -> Answer:
     made: dict[str, Any] = {"object": "context.template", "ref": f"{plane.ask.id}@{n}", "template": msgspec.Raw(body)}
     return plane.told(made, status)
-
-
-def check_template(body: bytes, plane: Plane) -> None:
-    """Refuse what the compiler refuses: volatile slots above the breakpoint, unknown sources."""
-    compile_template(body, plane.limits)

@@ -29,17 +29,19 @@ NEW: Final = Resent(0, False)
 def resent(kept: Sequence[Item], sent: Sequence[Item]) -> Resent:
     """How *sent* relates to the *kept* items of the branch, both in order. A single message that equals a single kept
     one is history only when more follows it: people say the same thing twice."""
-    stored = [item for item in kept if item.type in SAID]
+    stored = (item for item in kept if item.type in SAID)
+    expected = next(stored, None)
     known = place = 0
     for item in sent:
         if item.type not in SAID:
             known += 1
             continue
-        if place == len(stored) or not _same(stored[place], item):
+        if expected is None or not _same(expected, item):
             break
+        expected = next(stored, None)
         place += 1
         known += 1
-    whole = place == len(stored)
+    whole = expected is None
     if place < ENOUGH and not (place and whole and known < len(sent)):
         return NEW
     if not whole or known == len(sent):

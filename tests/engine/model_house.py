@@ -186,7 +186,10 @@ END = "0\r\n\r\n"
 
 
 def body_of(answer: bytes) -> Any:
-    return json.loads(answer.partition(b"\r\n\r\n")[2])
+    head, _, body = answer.partition(b"\r\n\r\n")
+    told = head.lower().partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
+    assert not told or int(told) == len(body), head
+    return json.loads(body)
 
 
 def unchunked(data: bytes) -> bytes:

@@ -126,6 +126,7 @@ class FakeProvider:
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
+        self._ended: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
@@ -389,10 +390,25 @@ class FakeProvider:
             answer = {"id": "emb", "embeddings": {"float": vectors}, "texts": heard.json["texts"],
                       "meta": {"billed_units": {"input_tokens": INPUT}}}  # fmt: skip
             return self._whole(writer, 200, compact(answer))
+        if path.startswith("/v1/batches"):
+            return self._whole(writer, 200, compact(self._batch(heard, path)))
         if path == "/v1/models":
             rows = [{"id": "up-model", "object": "model", "created": 1, "owned_by": self.name}]
             return self._whole(writer, 200, compact({"object": "list", "data": rows}))
         return self._whole(writer, 404, EMBEDDINGS.error(404, f"nobody serves {path}"))
+
+    def _batch(self, heard: Heard, path: str) -> dict[str, Any]:
+        """A batch is over when it is asked for."""
+        if heard.method == "POST":
+            id = f"batch_{self.name}-{next(self._numbers)}"
+            return {"id": id, "object": "batch", "status": "validating", "input_file_id": heard.json["input_file_id"]}
+        id = path.rpartition("/")[2]
+        if all(bill.id != id for bill in self.bills):
+            self.bills.append(Bill(id, "up-model", "batch", False, INPUT, INPUT, True))
+        ended = self._ended.setdefault(id, int(time.time()))
+        usage = {"input_tokens": INPUT, "output_tokens": INPUT, "total_tokens": 2 * INPUT}
+        return {"id": id, "object": "batch", "status": "completed", "completed_at": ended,
+                "model": "up-model", "usage": usage}  # fmt: skip
 
     # -- keys --------------------------------------------------------------------------------------------------------
 

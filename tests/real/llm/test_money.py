@@ -17,7 +17,7 @@ import pytest
 
 from real.llm.fake_dialects import INPUT, PIECES
 from real.llm.fake_provider import FakeProvider
-from real.llm.house import NUSD, ModelHouse, model, provider, worth
+from real.llm.house import NUSD, ModelHouse, model, nusd, provider, worth
 from real.processes import FULL, until
 from real.traffic import Answer, Lost, Talk
 
@@ -211,3 +211,54 @@ def settled(house: ModelHouse) -> bool:
     lines = house.lines()
     opened = {line["id"] for line in lines if line["kind"] == "open"}
     return int(house.usage()["total"]["requests"]) >= len(opened)
+
+
+# -- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_booked_once_to_who_made_it_through_kills_and_whoever_asks(
+    fake: FakeProvider, tmp_path: Path
+) -> None:
+    """Each worker may be told of it, and control may be a new one: there is one bill at the vendor and one here."""
+    house = house_of(tmp_path, fake)
+    gateway = house.gateway
+
+    async def said(key: str, method: str, path: str, body: bytes = b"") -> Any:
+        talk = await Talk.open(house.door)
+        try:
+            fields = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+            answer = await talk.call(method, path, fields, body)
+            assert answer.status == 200, answer
+            return json.loads(answer.body)
+        finally:
+            talk.close()
+
+    def costs() -> dict[str, int]:
+        return {row["consumer"]: nusd(row["cost_usd"]) for row in house.usage("consumer")["items"]}
+
+    try:
+        made = asyncio.run(said("tg-ann-key", "POST", "/v1/batches", b'{"input_file_id": "file-1"}'))
+        until(lambda: house.usage()["total"]["requests"] == 1, 5)
+        for round in range(3):
+            for _ in range(2 * WORKERS):
+                asked = asyncio.run(said("tg-bob-key", "GET", f"/v1/batches/{made['id']}"))
+                assert asked["status"] == "completed" and asked["id"] == made["id"]
+            workers = set(gateway.workers().values())
+            if round == 0:
+                (control,) = gateway.children() - workers
+                os.kill(control, signal.SIGKILL)
+            else:
+                os.kill(min(workers), signal.SIGKILL)
+            until(lambda: ready(house), 15)
+        (bill,) = fake.bills
+        worth_of_it = worth(bill.input, bill.output)
+        until(lambda: house.spent() == worth_of_it, 8, lambda: str(house.usage("consumer")))
+        told = [record for record in house.records() if record["id"].startswith("batch:")]
+        assert len(told) >= 1 and {record["cost"] for record in told} == {worth_of_it}
+        assert len({record["ts"] for record in told}) == 1
+        until(lambda: house.usage()["total"]["requests"] == 2 + 6 * WORKERS, 8, lambda: str(house.usage()["total"]))
+        assert house.spent() == worth_of_it
+        assert costs() == {"ann": worth_of_it, "bob": 0}
+        house.leave()
+    finally:
+        gateway.abandon()

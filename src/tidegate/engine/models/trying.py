@@ -362,6 +362,7 @@ def understood(call: ModelCall, candidate: Candidate, reached: Reached, body: by
                 whole.pieces = pieces_of(dialect.read_answer(body, voice, reached.aliases))
         if call.surface.kind in WORDS:
             whole.body = with_tags(call, candidate, body)
+            reached.head.body_length = len(whole.body)  # the provider's own is told to the client else
         if whole.usage is None:
             whole.usage = usage_of(call.surface.kind, call.members, body, whole.content_type)
         return whole

@@ -81,6 +81,7 @@ def test_a_store_is_opened_under_its_owner_before_it_serves() -> None:
         assert (store.calls, logged) == (["open"], [])
         assert store.owner
         assert runtime.contexts.store is store
+        assert [each["name"] for each in runtime.contexts.offered] == ["crp-delta-json-1"]
         await keeper.close()
         assert store.calls[-1] == "close"
 

@@ -17,6 +17,7 @@ from tidegate.engine.runtime import Runtime
 from tidegate.exchange.fault import Fault
 from tidegate.ports.context_store import ContextStore
 from tidegate.ports.contexts import ContextsPlan
+from tidegate.wire.context_dictionary import SHIPPED, shipped
 
 PATIENCE: Final = 5.0
 """Seconds that a start or a reload waits for a store; it goes on without, and the store is tried again."""
@@ -81,7 +82,8 @@ class ContextKeeper:
         assert runtime is not None
         serving: Repository | None = runtime.contexts
         if serving is None or (serving.plan.store, serving.plan.session) != (plan.store, plan.session):
-            runtime.contexts = Repository(runtime, plan)
+            repository = runtime.contexts = Repository(runtime, plan)
+            repository.offer(SHIPPED, shipped())
         else:
             serving.plan = plan
 

@@ -64,6 +64,12 @@ class RedisServer:
             assert self.process.poll() is None and time.monotonic() < end, "redis-server does not start"
             time.sleep(0.02)
 
+    def dying(self) -> bool:
+        """Does it no longer answer?"""
+        with suppress(OSError):
+            return not talk(self.port, "PING").startswith(b"+PONG")
+        return True
+
     def kill(self) -> None:
         """As a power cut of the process: nothing is said or saved."""
         if self.process is not None:

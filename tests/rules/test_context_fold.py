@@ -400,6 +400,22 @@ def test_a_snapshot_ends_where_it_is_told_to() -> None:
     assert (again.seq, again.heads) == (5, {"main": "cv_2"})
 
 
+def test_a_snapshot_costs_what_is_new_and_goes_on_where_the_last_one_ended() -> None:
+    log = dialogue(3)
+    first = write_snapshot(log.history, 6)
+    again = read_snapshot(first, SALT, log.payloads, plain_unseal)
+    for n in (4, 5):
+        log.turn(f"cv_{n}", f"cv_{n - 1}")
+    for stored in log.stored[6:]:
+        again.add(read_entry(stored, log.payloads[stored.seq], plain_unseal), stored)
+    second = write_snapshot(log.history, 10)
+    assert write_snapshot(again, 10) == second
+    assert len(log.history.chunks(10)) == 2
+    assert read_snapshot(second, SALT, log.payloads, plain_unseal).log() == log.history.log()
+    with pytest.raises(ValueError, match="more already"):
+        write_snapshot(log.history, 6)
+
+
 def test_a_torn_snapshot_is_named() -> None:
     body = write_snapshot(dialogue(3).history, 6)
     for torn in (b"", body[:-1], bytes([body[0] ^ 1]) + body[1:], body[:-1] + bytes([body[-1] ^ 1])):

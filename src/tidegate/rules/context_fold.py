@@ -53,11 +53,12 @@ from tidegate.wire.json_text import dumps, loads
 _VIEWS: Final = 4
 """Views a history keeps: the heads of a few branches and what was asked for last."""
 _STRUCK: Final = frozenset(("redact", "expire"))
-_SNAPSHOT: Final = 1
+_SNAPSHOT: Final = 2
 
 _replace: Final = msgspec.structs.replace
 _encode: Final = msgspec.msgpack.Encoder().encode
-_snapshot: Final = msgspec.msgpack.Decoder(tuple[int, str, tuple[StoredEntry, ...]]).decode
+_snapshot: Final = msgspec.msgpack.Decoder(tuple[int, str, list[bytes]]).decode
+_chunk: Final = msgspec.msgpack.Decoder(list[StoredEntry]).decode
 
 
 def fold(view: View, changes: Iterable[Change], version: str, recorded: int) -> View:
@@ -282,7 +283,20 @@ class History:
     ids       of all items there ever were on any branch
     """
 
-    __slots__ = ("_entries", "_stored", "_views", "context", "heads", "ids", "salt", "seq", "size", "versions")
+    __slots__ = (
+        "_chunks",
+        "_entries",
+        "_fresh",
+        "_stored",
+        "_views",
+        "context",
+        "heads",
+        "ids",
+        "salt",
+        "seq",
+        "size",
+        "versions",
+    )
 
     def __init__(self, context: str, salt: bytes) -> None:
         self.context: str = context
@@ -295,6 +309,10 @@ class History:
         self._entries: dict[str, list[Entry]] = {}
         """By version; those without one under ""."""
         self._stored: dict[str, list[StoredEntry]] = {}
+        self._chunks: list[tuple[int, bytes]] = []
+        """Pieces of a snapshot that were written once, and the last ``seq`` in each."""
+        self._fresh: list[StoredEntry] = []
+        """Those in no piece yet."""
         self._views: dict[str, tuple[View, int]] = {}
         """Version -> its view and how many of its entries are in it; the last one used is the last."""
 
@@ -307,6 +325,7 @@ class History:
         self.seq = stored.seq
         self.size += len(stored.body)
         self._stored.setdefault(entry.version, []).append(stored)
+        self._fresh.append(stored)
         self._entries.setdefault(entry.version, []).append(entry)
         for change in entry.changes:
             self._know(change)
@@ -511,19 +530,27 @@ class History:
         of = known.parents if known is not None else parents
         return version_digest(self.salt, [self.digest(parent) for parent in of], [*bodies, body])
 
-    def stored(self, upto: int) -> tuple[StoredEntry, ...]:
-        """Entries by ``seq`` as they lie in the store, with the digests that are known by now."""
-        found = [
-            _replace(stored, digest=self.versions[version].digest) if version else stored
-            for version, entries in self._stored.items()
-            for stored in entries
-            if stored.seq <= upto
-        ]
-        return tuple(sorted(found, key=_seq))
+    # -- snapshots -----------------------------------------------------------------------------------------------------
 
+    def chunks(self, upto: int) -> list[bytes]:
+        """All entries up to *upto*, in pieces that are written once: a snapshot costs what is new since the last.
+        ``ValueError`` for one that ends before the last."""
+        if self._chunks and upto < self._chunks[-1][0]:
+            raise ValueError("a snapshot was taken of more already")
+        fresh = [stored for stored in self._fresh if stored.seq <= upto]
+        if fresh:
+            self._chunks.append((fresh[-1].seq, squeezed(_encode(fresh))))
+            self._fresh = self._fresh[len(fresh) :]
+        return [chunk for _, chunk in self._chunks]
 
-def _seq(stored: StoredEntry) -> int:
-    return stored.seq
+    def adopt(self, chunks: Sequence[bytes], payloads: Mapping[int, Mapping[tuple[str, int], Payload]],
+              unseal: Unseal) -> None:  # fmt: skip
+        """Take the pieces of a snapshot into a history that has nothing yet."""
+        for chunk in chunks:
+            for stored in _chunk(inflated(chunk)):
+                self.add(read_entry(stored, payloads.get(stored.seq, {}), unseal), stored)
+            self._chunks.append((self.seq, chunk))
+        self._fresh.clear()
 
 
 def _struck(change: Change, names: frozenset[str]) -> Change:
@@ -544,8 +571,9 @@ def _struck(change: Change, names: frozenset[str]) -> Change:
 
 
 def write_snapshot(history: History, upto: int) -> bytes:
-    """All entries up to *upto* in one body, without contents. Disposable (I5): it says nothing the log does not."""
-    body = squeezed(_encode((_SNAPSHOT, history.context, history.stored(upto))))
+    """All entries up to *upto* in one body, without contents. Disposable (I5): it says nothing the log does not.
+    ``ValueError`` where *upto* is less than the last time."""
+    body = _encode((_SNAPSHOT, history.context, history.chunks(upto)))
     return body + xxhash.xxh3_64_digest(body)
 
 
@@ -557,12 +585,11 @@ def read_snapshot(
     if xxhash.xxh3_64_digest(body[:-CHECKSUM]) != body[-CHECKSUM:]:
         raise BrokenEntry("the checksum of a snapshot does not match")
     try:
-        v, context, entries = _snapshot(inflated(body[:-CHECKSUM]))
+        v, context, chunks = _snapshot(body[:-CHECKSUM])
+        if v != _SNAPSHOT:
+            raise BrokenEntry("a snapshot is of another format")
+        history = History(context, salt)
+        history.adopt(chunks, payloads, unseal)
     except msgspec.MsgspecError as error:
         raise BrokenEntry("a snapshot cannot be read") from error
-    if v != _SNAPSHOT:
-        raise BrokenEntry("a snapshot is of another format")
-    history = History(context, salt)
-    for stored in entries:
-        history.add(read_entry(stored, payloads.get(stored.seq, {}), unseal), stored)
     return history

@@ -84,7 +84,7 @@ def test_one_conversation_in_three_dialects_1_2_3(
 
 
 def test_another_worker_continues_at_once_24_I1(tmp_path: Path, fake: FakeProvider) -> None:
-    house = house_of(tmp_path, "sqlite", ("openai", fake), workers=2).ready()
+    house = house_of(tmp_path, "sqlite", ("openai", fake), workers=4).ready()
     try:
         said: list[str] = []
         last: dict[str, Any] = {"store": True}

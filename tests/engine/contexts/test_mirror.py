@@ -177,3 +177,21 @@ def test_a_foreign_object_is_told_like_one_that_never_was_5(method: str, path: s
         assert status == 200
 
     scene(acts)
+
+
+def test_input_tokens_count_the_whole_conversation_and_write_nothing() -> None:
+    async def acts(house: House, client: Side) -> None:
+        _, _, told, _ = await turn(house, client, responds("hello " * 200), "hi " * 100, RESPONSES)
+        url = "/v1/responses/input_tokens"
+        status, alone = await asked(client, "POST", url, responds("and?"))
+        assert status == 200 and alone["object"] == "response.input_tokens"
+        status, kept = await asked(client, "POST", url, responds("and?", previous_response_id=told["id"]))
+        assert status == 200 and kept["input_tokens"] > alone["input_tokens"] + 200
+        _, named = await asked(client, "POST", url, responds("and?", conversation=told["conversation"]["id"]))
+        assert named == kept
+        status, _ = await asked(client, "POST", url, responds("and?", previous_response_id="resp_" + ULID))
+        assert status == 400
+        _, items = await asked(client, "GET", f"/v1/conversations/{told['conversation']['id']}/items")
+        assert len(items["data"]) == 2
+
+    scene(acts)

@@ -10,9 +10,13 @@ from tidegate.engine.contexts.adding import Made, add, create, fresh_version
 from tidegate.engine.contexts.plane import Plane
 from tidegate.engine.contexts.plane_change import delta, plane_apply
 from tidegate.engine.contexts.repository import Held
-from tidegate.engine.contexts.turn import answer_of
+from tidegate.engine.contexts.reserving import reserve
+from tidegate.engine.contexts.turn import Turn, answer_of, meet
 from tidegate.engine.models.answering import send_whole
 from tidegate.engine.models.asking import ModelCall
+from tidegate.engine.models.choosing import resolve
+from tidegate.engine.models.counting import counted_for, shape
+from tidegate.engine.models.token_counts import corrected, counted_request
 from tidegate.engine.request_body import RequestBody
 from tidegate.exchange.chat import ChatRequest, State
 from tidegate.exchange.context import Added, Append, Entry, Item, Note, Remove, Status, View
@@ -32,6 +36,7 @@ from tidegate.rules.context_mirror import (
 from tidegate.rules.context_paths import PlaneAsk
 from tidegate.rules.context_settings import model_of, with_settings
 from tidegate.rules.item_messages import items_of
+from tidegate.rules.surfaces import Surface
 from tidegate.wire.context_entry import write_entry
 from tidegate.wire.json_object import WrongShape
 from tidegate.wire.json_splice import replaced, spans, with_member
@@ -41,6 +46,11 @@ from tidegate.wire.response_items import read_input
 RESPONSES: Final = "openai_responses"
 BROUGHT: Final = 20
 """Items that one request may bring."""
+
+ADDRESSES: Final = frozenset({
+    "previous_response_id", "conversation", "context_id", "session_id", "context", "previous_message_id",
+})  # fmt: skip
+"""Members that name a kept conversation."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _STATUS: Final[dict[Status, str]] = {"in_progress": "in_progress", "completed": "completed",
@@ -69,6 +79,33 @@ async def serve_mirror(call: ModelCall, body: RequestBody | None) -> None:
     else:
         told = await Conversations(call, plane).serve(method, steps)
     send_whole(call, 200, [("content-type", "application/json")], told if isinstance(told, bytes) else _encode(told))
+
+
+async def count_kept(call: ModelCall) -> bool:
+    """Count the tokens of a call on a kept conversation, the whole of it; False: the call names none."""
+    members = call.members
+    if ADDRESSES.isdisjoint(members):
+        return False
+    about = members.get("context")
+    told = {**members, "context": {**(about if isinstance(about, dict) else {}), "store": "none"}}
+    if call.surface.dialect == "anthropic_messages":
+        told.setdefault("max_tokens", 1)
+    part = ModelCall(call.runtime, call.client, call.route, call.x, Surface("chat", call.surface.dialect), call.dialect)
+    part.body, part.members, part.asked = dumps(told), told, call.asked
+    await meet(part)
+    turn: Turn | None = part.turn
+    if turn is None:
+        return False
+    resolve(part)
+    await reserve(turn)
+    tokenizer, key = counted_for(part)
+    tokens = await counted_request(call.runtime, turn.whole(), tokenizer)
+    if tokens is None:
+        raise Fault("overloaded", "The input could not be counted.", reason="count", retry_after=1.0)
+    tokens = corrected(call.runtime.models, key, tokenizer, tokens)
+    fields = [("content-type", "application/json"), ("x-tidegate-tokens", "estimated")]
+    send_whole(call, 200, fields, _encode(shape(call, tokens)))
+    return True
 
 
 def not_found() -> Fault:

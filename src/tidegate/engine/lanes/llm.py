@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from tidegate.engine.contexts.mirror import is_ours, serve_mirror
+from tidegate.engine.contexts.mirror import count_kept, is_ours, serve_mirror
 from tidegate.engine.contexts.reserving import reserve
 from tidegate.engine.contexts.turn import Turn, meet
 from tidegate.engine.models.accounting import Account, note_refusal
@@ -142,6 +142,8 @@ async def serve_call(call: ModelCall, body: RequestBody | None) -> None:
         return
     await read_body(call, body)
     if call.route.contexts is not None:
+        if call.surface.kind in COUNTS and await count_kept(call):
+            return
         await meet(call)
         if call.turn is not None:
             await serve_turn(call, call.turn)

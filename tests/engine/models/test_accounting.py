@@ -302,6 +302,28 @@ def test_when_one_limit_of_tokens_refuses_the_others_have_theirs_back() -> None:
     scene(play, plan, who="bob")
 
 
+def test_the_limits_of_targets_and_providers_are_charged_what_was_used_and_of_failed_tries_nothing() -> None:
+    """Tokens in two phases, there too (LLM 10): 15 were used."""
+    first, second, shared = TokenLimit(), TokenLimit(), TokenLimit()
+    house = provider(1, tokens=shared)
+    plan = models(model("fast", target(house, tokens=first), target(house, "other", 1, tokens=second), retry=1))
+
+    async def play(house: House, client: Side, books: MemoryBooks) -> None:
+        client.says(ask(chat(max_tokens=5_000)))
+        await settle()
+        for _ in range(2):
+            house.upstreams[-1].says(whole(500, {"error": {"message": "no"}}))
+            await settle()
+            house.pass_time(0.2)
+            await settle()
+        house.upstreams[-1].says(whole(200, completion()))
+        assert client.hears().startswith(b"HTTP/1.1 200 ")
+        assert [sum(limit.taken) for limit in (first, second, shared)] == [0, 15, 15]
+        assert [len(limit.taken) for limit in (first, second, shared)] == [4, 2, 6]
+
+    scene(play, plan)
+
+
 def test_a_call_without_money_takes_no_tokens_of_the_callers_limit() -> None:
     tokens = TokenLimit()
     plan = models(

@@ -67,6 +67,18 @@ def note_refusal(call: ModelCall, fault: Fault) -> None:
     steps.go(Stepper(steps, account.write_down(account.record("complete", fault))))
 
 
+class Charged:
+    """Tokens that a target's or its provider's own limit was charged with for one try, by estimate."""
+
+    __slots__ = ("at", "candidate", "policy", "tokens")
+
+    def __init__(self, candidate: Candidate, policy: Policy, tokens: int, at: float) -> None:
+        self.candidate = candidate
+        self.policy = policy
+        self.tokens = tokens
+        self.at = at
+
+
 class Account:
     """One call's. Mutable state: ``reservation`` until it is ``closed``; ``serving``, the target that is being asked,
     paid for from the moment it heard the request; ``waste`` n$ of tries that brought nothing."""
@@ -98,6 +110,7 @@ class Account:
         self.tokens_taken = 0
         self.tokens_at = 0.0
         """When the limits took them, monotonic."""
+        self.charged: list[Charged] = []
         self.counts: Counts | None = None
         """Its input, where that had to be counted."""
         self.seen: list[Seen] = []
@@ -414,21 +427,31 @@ class Account:
                         retry_after=verdict.retry_after)  # fmt: skip
 
     def _correct_tokens(self, usage: Usage | None) -> None:
-        """The difference between the estimate and what was used goes back, or is taken."""
-        taken = self.tokens_taken
-        if not taken:
-            return
-        self.tokens_taken = 0
+        """The difference between the estimate and what was used goes back, or is taken. Of the tries of targets only
+        the one that serves has used anything."""
         used = usage.input + usage.output if usage is not None else 0
+        taken = self.tokens_taken
+        self.tokens_taken = 0
         partition = self.call.caller.tenant
-        for policy in self._token_policies():
-            if used < taken:
-                policy.give_back(partition, taken - used, self.tokens_at)
-            elif used > taken:
-                verdict = policy.take(partition, used - taken)
-                if not isinstance(verdict, Verdict):
-                    steps = self.call.runtime.steps
-                    steps.go(Stepper(steps, let_go(verdict)))
+        for policy in self._token_policies() if taken else ():
+            self._correct(policy, partition, taken, used, self.tokens_at)
+        charged = self.charged
+        self.charged = []
+        paid: set[int] = set()
+        for one in reversed(charged):
+            serves = one.candidate is self.serving and id(one.policy) not in paid
+            if serves:
+                paid.add(id(one.policy))
+            self._correct(one.policy, one.candidate.key, one.tokens, used if serves else 0, one.at)
+
+    def _correct(self, policy: Policy, partition: str, taken: int, used: int, at: float) -> None:
+        if used < taken:
+            policy.give_back(partition, taken - used, at)
+        elif used > taken:
+            verdict = policy.take(partition, used - taken)
+            if not isinstance(verdict, Verdict):
+                steps = self.call.runtime.steps
+                steps.go(Stepper(steps, let_go(verdict)))
 
 
 async def finish(call: ModelCall, id: str, work: Coroutine[Any, Any, None]) -> None:

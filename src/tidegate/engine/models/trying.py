@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from tidegate.engine.contexts.held import HeldStream
-from tidegate.engine.models.accounting import Account
+from tidegate.engine.models.accounting import Account, Charged
 from tidegate.engine.models.answering import new_writer
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.batches import heed_batches
@@ -522,6 +522,8 @@ async def take_limits(call: ModelCall, candidate: Candidate) -> None:
         if not verdict.allowed:
             raise Fault("overloaded", "The target's own limit is reached.", reason="target_limit", side=GATEWAY,
                         retry=NOT_PROCESSED, retry_after=verdict.retry_after)  # fmt: skip
+        if counts and call.account is not None:
+            call.account.charged.append(Charged(candidate, policy, tokens, call.runtime.clock()))
 
 
 def full(call: ModelCall, candidate: Candidate) -> Fault | None:

@@ -6,10 +6,20 @@ from typing import Any
 
 import pytest
 
-from tidegate.exchange.chat import Text
+from tidegate.exchange.chat import ChatRequest, Message, Text
 from tidegate.exchange.context import Added, Item, View
 from tidegate.exchange.context_policy import Compaction, ContextPolicy, Keep, TokenBudget
-from tidegate.rules.compaction import PROMPT, break_even, is_due, summary_request, summed, victims
+from tidegate.rules.compaction import (
+    PROMPT,
+    PROMPT_AFTER,
+    break_even,
+    is_due,
+    is_worth_it,
+    summary_after,
+    summary_request,
+    summed,
+    victims,
+)
 from tidegate.rules.context_fold import fold
 
 
@@ -93,3 +103,16 @@ def test_a_summary_takes_the_place_of_what_it_stands_for_with_its_class() -> Non
 def test_51_an_empty_or_a_longer_summary_changes_nothing() -> None:
     assert summed("i", " \n", [item("a")], "", "", 1) is None
     assert summed("i", "x" * 400, [item("a"), item("b")], "", "", 1) is None
+
+
+def test_8_5_a_cached_prefix_is_left_as_it_is() -> None:
+    before = (Message("system", (Text(text="s"),)), Message("user", (Text(text="u"),)))
+    asked = summary_after(ChatRequest("m", before, stream=True, max_output=9), ContextPolicy("p"))
+    assert asked.messages == (*before, Message("user", (Text(text=PROMPT_AFTER),)))
+    assert (asked.stream, asked.max_output, asked.tool_choice) == (False, 800, ChatRequest("m").tool_choice)
+
+
+def test_8_5_while_nobody_talks_half_a_window_is_worth_it() -> None:
+    policy = ContextPolicy("p")
+    assert is_worth_it(501, 1000, policy) and not is_worth_it(500, 1000, policy) and not is_worth_it(501, 0, policy)
+    assert not is_worth_it(501, 1000, ContextPolicy("p", compact=Compaction(idle=False)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from context_house import CHAT, heard, one_model, play
 from conversation import House, settle
-from model_house import ask, asked_of, completion, whole
+from model_house import ask, completion, whole
 
 POLICY = {"budget": {"max_input": 2000, "reserve_output": 0}, "keep": {"first_turns": 1, "last_turns": 1},
           "compact": {"keep_user_verbatim": False}, "recall": {"share": 0}}  # fmt: skip
@@ -28,7 +28,9 @@ async def turn(house: House, client: Any, body: dict[str, Any], said: str) -> tu
     client.says(ask(body, CHAT))
     await settle()
     side = house.upstreams[-1]
-    _, _, asked = asked_of(side)
+    sent = side.hears()
+    house.asked = sent.partition(b"\r\n\r\n")[2]  # type: ignore[attr-defined]
+    asked = json.loads(house.asked)  # type: ignore[attr-defined]
     side.says(whole(200, completion(said)))
     await settle()
     status, _, told = heard(client)
@@ -51,8 +53,12 @@ def test_51_a_summary_comes_between_turns_and_is_a_version() -> None:
         client = house.client()
         told, request = await until_due(house, client)
         asked = json.loads(request)
-        assert asked["messages"][0]["content"].startswith("Summarise the conversation")
-        assert "[user] 1 q" in asked["messages"][1]["content"] and "[user] 0 q" not in asked["messages"][1]["content"]
+        assert asked["messages"][-1]["content"].startswith(
+            "This is not from the user. Summarise the conversation above"
+        )
+        before = json.loads(house.asked)["messages"]
+        assert asked["messages"][: len(before)] == before, "what the provider has in its cache"
+        assert len(asked["messages"]) == len(before) + 2
         house.upstreams[-1].says(whole(200, completion("They spoke of q.")))
         await settle()
         after, messages = await turn(house, client, chat("and?"), "so")
@@ -78,5 +84,28 @@ def test_51_a_summariser_that_fails_fails_no_turn() -> None:
         assert messages[0].startswith("0 q")
         house.upstreams[-1].says(whole(200, completion("")))
         await settle()
+
+    play(scene, one_model())
+
+
+def test_8_5_while_nobody_talks_it_is_summarised_shortly_before_the_cache_lapses() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        policy = {**POLICY, "budget": {"max_input": 1700, "reserve_output": 0, "trigger": 1.0}}
+        for number in range(5):
+            body = chat(f"{number} " + "q" * 400, context={"policy": policy})
+            told, _ = await turn(house, client, body, "a" * 400)
+        side = house.upstreams[-1]
+        house.pass_time(570.0)
+        await settle()
+        assert side.hears() == b""
+        house.pass_time(15.0)
+        await settle()
+        assert b"Summarise the conversation above" in house.upstreams[-1].hears()
+        house.upstreams[-1].says(whole(200, completion("In short.")))
+        await settle()
+        after, messages = await turn(house, house.client(), chat("and?"), "so")
+        assert messages[0] == "<summary>\nIn short.\n</summary>"
+        assert after["context"]["parent"] != told["context"]["version"]
 
     play(scene, one_model())

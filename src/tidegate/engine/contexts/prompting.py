@@ -6,6 +6,7 @@ hour. A prefix once folded is kept beside its context and grows with it.
 
 from __future__ import annotations
 
+from dataclasses import replace as dataclass_replace
 from typing import Any, Final
 
 import xxhash
@@ -14,8 +15,8 @@ from msgspec.structs import replace
 from tidegate.engine.contexts.repository import Held
 from tidegate.engine.models.choosing import Candidate
 from tidegate.exchange.chat import ChatRequest, Message, Tool, Usage
-from tidegate.exchange.context import Added, CacheReport, Change, Elided, Item, View
-from tidegate.exchange.context_policy import ContextPolicy
+from tidegate.exchange.context import Added, Budget, CacheReport, Change, Elided, Item, View
+from tidegate.exchange.context_policy import ContextPolicy, TokenBudget
 from tidegate.ports.dialect import Outgoing
 from tidegate.rules.bm25 import recall
 from tidegate.rules.context_cache import LIFE, LIVES, MINIMUM, SMALLEST, Warm, cache_key, report, wants_marks
@@ -136,7 +137,8 @@ class Prompting:
         provider = candidate.target.provider
         salt = self.turn.meta().salt if self.turn.keeps or self.turn.held is not None else b""
         key = cache_key(provider.vendor, salt, candidate.voice.lacks) if salt else ""
-        self.rendered = rendered = render(ask._replace(cache_key=key), target, whole)
+        self._asks = ask = ask._replace(cache_key=key)
+        self.rendered = rendered = render(ask, target, whole)
         return rendered
 
     def _target(self, candidate: Candidate) -> Target:
@@ -192,6 +194,19 @@ class Prompting:
         return SCALE * min(MOST, max(1.0 / MOST, version.use.sent / estimated))
 
     # -- after it ------------------------------------------------------------------------------------------------------
+
+    def whole(self, version: str) -> ChatRequest | None:
+        """The conversation up to *version* as the target of this turn would be asked next, nothing left out for its
+        length; None where there is no prefix to go on from."""
+        held: Held | None = self.turn.held
+        ask = self._asks
+        frozen = frozen_at(held, version) if held is not None else None
+        if held is None or ask is None or frozen is None:
+            return None
+        policy = dataclass_replace(self.policy, budget=TokenBudget())
+        ask = ask._replace(view=held.view(version), frozen=frozen, new=(), policy=policy, budget=Budget(), recall=None,
+                           tail="")  # fmt: skip
+        return render(ask, self.target._replace(window=0)).request
 
     def changes(self) -> tuple[Change, ...]:
         """What the commit logs of the prompt: the epoch that began with it."""

@@ -95,7 +95,8 @@ class Held:
         """(version, generation) -> its ``context_epoch.Frozen``; ``warm``: a ``context_cache.Warm`` (``prompting``)."""
         self.warm: Any = None
         self.compacting: bool = False
-        """A summary is being made."""
+        """A summary is being made; ``idle``: the timer of one that is made when nobody goes on."""
+        self.idle: Timer | None = None
 
     def view(self, version: str) -> View:
         """The context as of *version*, "" for the empty one. Raises 404 ``version_not_found``."""

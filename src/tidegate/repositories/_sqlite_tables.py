@@ -9,6 +9,9 @@ from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from tidegate.exchange.context import PRIVACY, Access, EntryKind, Privacy, Status
 from tidegate.exchange.context_ids import read_id
@@ -58,14 +61,17 @@ CREATE TABLE IF NOT EXISTS alias (tenant TEXT, subject TEXT, name TEXT, id TEXT,
   WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS alias_id ON alias (tenant, id);
 CREATE TABLE IF NOT EXISTS ref (tenant TEXT, id TEXT, branch TEXT, head TEXT, pending TEXT, token BLOB, fence INT,
-  lease_until INT, span INT, owner TEXT, ending BLOB, PRIMARY KEY (tenant, id, branch)) WITHOUT ROWID;
+  lease_until INT, span INT, owner TEXT, ending BLOB, pad INT, PRIMARY KEY (tenant, id, branch)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS entry (tenant TEXT, id TEXT, seq INT, kind INT, ver TEXT, parents TEXT, branch TEXT,
   status INT, fp BLOB, digest BLOB, ts INT, body BLOB, PRIMARY KEY (tenant, id, seq)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entry_ver ON entry (tenant, ver);
 CREATE TABLE IF NOT EXISTS item (tenant TEXT, id TEXT, seq INT, item TEXT, rev INT, nonce BLOB, ikey BLOB, hash BLOB,
-  content BLOB, PRIMARY KEY (tenant, id, seq, item, rev)) WITHOUT ROWID;
+  content BLOB, pad INT, PRIMARY KEY (tenant, id, seq, item, rev)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS snap (tenant TEXT, id TEXT, seq INT, body BLOB, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS blob (tenant TEXT, hash BLOB, body BLOB, refs INT, PRIMARY KEY (tenant, hash)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blob (tenant TEXT, hash BLOB, body BLOB, refs INT, pad INT, PRIMARY KEY (tenant, hash))
+  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pad (n INTEGER PRIMARY KEY, key BLOB, free INT);
+CREATE INDEX IF NOT EXISTS pad_free ON pad (n) WHERE free = 1;
 CREATE TABLE IF NOT EXISTS idem (tenant TEXT, scope TEXT, k TEXT, fp BLOB, ver TEXT, expires INT,
   PRIMARY KEY (tenant, scope, k)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tmpl (tenant TEXT, name TEXT, n INT, body BLOB, PRIMARY KEY (tenant, name, n)) WITHOUT ROWID;
@@ -73,21 +79,26 @@ CREATE TABLE IF NOT EXISTS tkey (tenant TEXT, v INT, sealed BLOB, PRIMARY KEY (t
 """
 _ENTRY: Final = "SELECT seq, kind, ver, parents, branch, status, fp, digest, ts, body FROM entry"
 _ITEM: Final = (
-    "SELECT item.item, rev, nonce, coalesce(content, blob.body), ikey, seq FROM item"
-    " LEFT JOIN blob ON blob.tenant = item.tenant AND blob.hash = item.hash WHERE item.tenant = ? AND id = ?"
+    "SELECT item.item, rev, nonce, content, ikey, seq, pad.key, blob.body, other.key FROM item"
+    " JOIN pad ON pad.n = item.pad"
+    " LEFT JOIN blob ON blob.tenant = item.tenant AND blob.hash = item.hash"
+    " LEFT JOIN pad AS other ON other.n = blob.pad WHERE item.tenant = ? AND id = ?"
 )
 
+write_draft: Final = msgspec.msgpack.Encoder().encode
 read_draft: Final = msgspec.msgpack.Decoder(Draft).decode
 
 
 class Turn(Branch):
-    __slots__ = ("owner", "span")
+    __slots__ = ("owner", "pad", "span")
 
-    def __init__(self, name: str, head: str, pending: str, token: bytes, fence: int, lease_until: int, span: int,
-                 owner: str) -> None:  # fmt: skip
+    def __init__(self, name: str, head: str, pending: str = "", token: bytes = b"", fence: int = 0,
+                 lease_until: int = 0, span: int = 0, owner: str = "", pad: int = 0) -> None:  # fmt: skip
         super().__init__(name, head, pending, token, fence, lease_until)
         self.span = span
         self.owner = owner
+        self.pad = pad
+        """Of what would end its turn, 0 where that holds no content."""
 
 
 class Context(msgspec.Struct):
@@ -157,7 +168,7 @@ class Tables:
         return context.gone != 0 or 0 < context.expires <= self.now()
 
     def read_refs(self, context: Context) -> None:
-        for row in self.rows("SELECT branch, head, pending, token, fence, lease_until, span, owner FROM ref"
+        for row in self.rows("SELECT branch, head, pending, token, fence, lease_until, span, owner, pad FROM ref"
                              " WHERE tenant = ? AND id = ? ORDER BY branch", context.tenant, context.id):  # fmt: skip
             context.refs[row[0]] = Turn(*row)
 
@@ -178,9 +189,38 @@ class Tables:
                  context.seq, context.gen, context.expires, context.ttl, context.size, context.about, context.tenant,
                  context.id)  # fmt: skip
 
-    def save_ref(self, context: Context, ref: Turn, ending: bytes) -> None:
-        self.sql("INSERT OR REPLACE INTO ref VALUES (?,?,?,?,?,?,?,?,?,?,?)", context.tenant, context.id, ref.name,
-                 ref.head, ref.pending, ref.token, ref.fence, ref.lease_until, ref.span, ref.owner, ending)  # fmt: skip
+    def save_ref(self, context: Context, ref: Turn, ending: Draft | None) -> None:
+        """*ending* is what would end its turn, None without one."""
+        if ref.pad:
+            self.shred("n = ?", ref.pad)
+            ref.pad = 0
+        body = b"" if ending is None else write_draft(ending)
+        if ending is not None and ending.payloads:
+            ref.pad, key = self.new_pad()
+            body = masked(key, body)
+        self.sql("INSERT OR REPLACE INTO ref VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", context.tenant, context.id, ref.name,
+                 ref.head, ref.pending, ref.token, ref.fence, ref.lease_until, ref.span, ref.owner, body,
+                 ref.pad)  # fmt: skip
+
+    def ending_of(self, context: Context, ref: Turn) -> Draft:
+        rows = self.rows("SELECT ending, key FROM ref LEFT JOIN pad ON n = pad WHERE tenant = ? AND id = ?"
+                         " AND branch = ?", context.tenant, context.id, ref.name)  # fmt: skip
+        ending, key = rows[0]
+        return read_draft(ending if key is None else masked(key, ending))
+
+    # -- pads: rows move about in their pages, and SQLite leaves copies behind that no later deletion reaches. A row of
+    # -- this table never moves: it is overwritten where it lies, and what it masked is noise wherever it lies.
+
+    def new_pad(self) -> tuple[int, bytes]:
+        key = self.token(32)
+        free = self.rows("SELECT n FROM pad INDEXED BY pad_free WHERE free = 1 LIMIT 1")
+        if free:
+            self.sql("UPDATE pad SET key = ?, free = 0 WHERE n = ?", key, free[0][0])
+            return free[0][0], key
+        return self.sql("INSERT INTO pad (key, free) VALUES (?, 0)", key).lastrowid or 0, key
+
+    def shred(self, which: str, *values: Any) -> None:
+        self.sql(f"UPDATE pad SET key = zeroblob(32), free = 1 WHERE {which}", *values)
 
     def made(self, tenant: str, id: str, create: Create) -> Context:
         now = self.now()
@@ -243,29 +283,33 @@ class Tables:
             ts=now, body=draft.body,
         ))  # fmt: skip
         for one in draft.payloads:
-            hash_: bytes | None = None
-            content: bytes | None = one.body
-            if len(one.body) >= BLOB and not one.ikey:
-                hash_ = sha256(one.body).digest()
-                content = None
-                self.sql("INSERT INTO blob VALUES (?,?,?,1) ON CONFLICT DO UPDATE SET refs = refs + 1", tenant, hash_,
-                         one.body)  # fmt: skip
-            self.sql("INSERT OR REPLACE INTO item VALUES (?,?,?,?,?,?,?,?,?)", tenant, id, seq, one.item, one.rev,
-                     one.nonce, one.ikey, hash_, content)  # fmt: skip
+            pad, key = self.new_pad()
+            hash_ = sha256(one.body).digest() if len(one.body) >= BLOB and not one.ikey else None
+            covered = masked(key, one.nonce + one.ikey + (one.body if hash_ is None else b""))
+            edge = len(one.nonce) + len(one.ikey)
+            self.sql("INSERT OR REPLACE INTO item VALUES (?,?,?,?,?,?,?,?,?,?)", tenant, id, seq, one.item, one.rev,
+                     covered[: len(one.nonce)], covered[len(one.nonce) : edge], hash_, covered[edge:], pad)  # fmt: skip
+            if hash_ is not None:
+                self._keep_blob(tenant, hash_, one.body)
             context.payloads.append(Payload(one.item, one.rev, one.nonce, one.body, one.ikey, seq))
         return seq
+
+    def _keep_blob(self, tenant: str, hash_: bytes, body: bytes) -> None:
+        if self.sql("UPDATE blob SET refs = refs + 1 WHERE tenant = ? AND hash = ?", tenant, hash_).rowcount:
+            return
+        pad, key = self.new_pad()
+        self.sql("INSERT INTO blob VALUES (?,?,?,1,?)", tenant, hash_, masked(key, body), pad)
 
     def settle_overdue(self, context: Context) -> None:
         for ref in overdue(self.now(), context.refs.values()):
             self.settle(context, context.refs[ref.name])
 
     def settle(self, context: Context, ref: Turn) -> None:
-        ending = self.rows("SELECT ending FROM ref WHERE tenant = ? AND id = ? AND branch = ?", context.tenant,
-                           context.id, ref.name)[0][0]  # fmt: skip
+        ending = self.ending_of(context, ref)
         node = self.lookup(context.tenant, ref.pending, context.id)
         parent, fp = (node.parent, node.fp) if node is not None else ("", b"")
         self.log(context, "commit", ref.pending, (parent,) if parent else (), ref.name, "incomplete", fp, b"",
-                 read_draft(ending))  # fmt: skip
+                 ending)  # fmt: skip
         self.end(context, ref, ref.pending)
 
     def end(self, context: Context, ref: Turn, head: str) -> None:
@@ -273,7 +317,7 @@ class Tables:
         ref.pending = ref.owner = ""
         ref.token = b""
         ref.lease_until = 0
-        self.save_ref(context, ref, b"")
+        self.save_ref(context, ref, None)
 
     def used(self, context: Context, privacy: Privacy) -> None:
         context.privacy = higher(context.privacy, privacy)
@@ -311,7 +355,7 @@ class Tables:
         items = self.rows(_ITEM + " AND seq > ? AND seq <= ?", tenant, id, 0 if snapshot is not None else after, last)
         return Loaded(
             meta=self.meta(asker, context), snapshot=snapshot, entries=tuple(entries),
-            payloads=tuple([Payload(*row) for row in items]), truncated=truncated,
+            payloads=tuple([_payload(row) for row in items]), truncated=truncated,
         )  # fmt: skip
 
     def missing(self, asker: Asker, context: Context, parent: str, head: str) -> Loaded:
@@ -326,7 +370,7 @@ class Tables:
         payloads: dict[int, list[Payload]] = {}
         sizes: list[int] = []
         for row in rows:
-            found = [Payload(*item) for item in self.rows(_ITEM + " AND seq = ?", tenant, id, row[0])]
+            found = [_payload(item) for item in self.rows(_ITEM + " AND seq = ?", tenant, id, row[0])]
             payloads[row[0]] = found
             sizes.append(draft_size(Draft(row[9], tuple(found))))
         count = fitting(sizes)
@@ -348,7 +392,7 @@ class Tables:
         found: list[Payload] = []
         for item, rev in dict.fromkeys(wanted):
             rows = self.rows(_ITEM + " AND item.item = ? AND rev = ?", asker.tenant, id, item, rev)
-            found += [Payload(*row) for row in rows]
+            found += [_payload(row) for row in rows]
         return tuple(found)
 
     def resolve(self, asker: Asker, handle: str) -> Found | None:
@@ -391,9 +435,9 @@ class Tables:
                 return []
             self.read_refs(context)
             rows = self.rows(_ENTRY + " WHERE tenant = ? AND id = ? ORDER BY seq", tenant, id)
-            items = self.rows(_ITEM + " AND coalesce(content, blob.body) IS NOT NULL", tenant, id)
+            items = self.rows(_ITEM + " AND (item.hash IS NULL OR blob.body IS NOT NULL)", tenant, id)
             meta = self.meta(Asker(tenant, all=True), context)
-            return list(damage_of(meta, [_entry(row) for row in rows], [Payload(*row) for row in items]))
+            return list(damage_of(meta, [_entry(row) for row in rows], [_payload(row) for row in items]))
         except (sqlite3.Error, ValueError, LookupError, TypeError, AttributeError) as error:
             return [Damage(id, "checksum", 0, "", f"its rows cannot be read: {error}")]
 
@@ -404,10 +448,13 @@ class Tables:
             counts = self.rows("SELECT hex(blob.hash), refs, count(item.hash) FROM blob LEFT JOIN item"
                                " ON item.tenant = blob.tenant AND item.hash = blob.hash"
                                " GROUP BY blob.tenant, blob.hash HAVING refs <> count(item.hash)")  # fmt: skip
+            stray = self.rows("SELECT n FROM pad WHERE free = 0 AND n NOT IN (SELECT pad FROM item UNION ALL"
+                              " SELECT pad FROM ref UNION ALL SELECT pad FROM blob) LIMIT 100")  # fmt: skip
         except sqlite3.Error as error:
             return [Damage("", "checksum", 0, "", f"the file cannot be read: {error}")]
         found = [Damage("", "checksum", 0, "", line) for line in lines if line != "ok"]
-        return found + [Damage("", "orphan", 0, "", f"content {row[0]} counts {row[1]}, is {row[2]}") for row in counts]
+        found += [Damage("", "orphan", 0, "", f"content {row[0]} counts {row[1]}, is {row[2]}") for row in counts]
+        return found + [Damage("", "orphan", 0, "", f"pad {row[0]} covers nothing") for row in stray]
 
     def seq(self, asker: Asker, id: str) -> int:
         """Of its last entry; -1 where there is nothing to be seen."""
@@ -452,3 +499,17 @@ def _entry(row: Any) -> StoredEntry:
     seq, kind, version, parents, branch, status, fp, digest, ts, body = row
     return StoredEntry(seq=seq, kind=_KINDS[kind], version=version, parents=tuple(parents.split()), branch=branch,
                        status=_STATUSES[status], fp=fp, digest=digest, ts=ts, body=body)  # fmt: skip
+
+
+def masked(key: bytes, body: bytes) -> bytes:
+    """*body* under the stream of *key*, or back from under it; each key has one body."""
+    stream = Cipher(AES256(key), CTR(bytes(16))).encryptor()
+    return stream.update(body)
+
+
+def _payload(row: Any) -> Payload:
+    item, rev, nonce, content, ikey, seq, key, blob, other = row
+    clear = masked(key, nonce + ikey + content)
+    edge = len(nonce) + len(ikey)
+    body = clear[edge:] if blob is None else masked(other, blob)
+    return Payload(item, rev, clear[: len(nonce)], body, clear[len(nonce) : edge], seq)

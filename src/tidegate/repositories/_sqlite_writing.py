@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-import msgspec
-
 from tidegate.exchange.context import Access
 from tidegate.exchange.context_log import (
     IDEMPOTENCY,
@@ -24,10 +22,8 @@ from tidegate.exchange.context_log import (
     Draft,
     Lease,
 )
-from tidegate.repositories._sqlite_tables import NUMBERED, Context, Tables, Turn, read_context, read_draft
+from tidegate.repositories._sqlite_tables import NUMBERED, Context, Tables, Turn, read_context
 from tidegate.rules.context_begin import Decision, decide_append, decide_begin, decide_commit
-
-_write_draft = msgspec.msgpack.Encoder().encode
 
 
 class Writing(Tables):
@@ -74,7 +70,7 @@ class Writing(Tables):
         if done.ends:
             self.settle(context, context.refs[done.branch])
         if done.opens:
-            context.refs[done.branch] = Turn(done.branch, done.base, "", b"", 0, 0, 0, "")
+            context.refs[done.branch] = Turn(done.branch, done.base)
         ref = context.refs[done.branch]
         seq = self.log(context, "reserve", request.version, (done.base,) if done.base else (), ref.name, "in_progress",
                        request.fp, b"", request.input)  # fmt: skip
@@ -85,7 +81,7 @@ class Writing(Tables):
         ref.lease_until = self.now() + request.lease
         ref.span = request.lease
         ref.owner = owner
-        self.save_ref(context, ref, _write_draft(request.settled))
+        self.save_ref(context, ref, request.settled)
         return seq
 
     def _not_begun(self, asker: Asker, context: Context, request: Begin, done: Decision) -> Begun:
@@ -98,12 +94,18 @@ class Writing(Tables):
     def renew(self, asker: Asker, id: str, lease: Lease, settled: Draft | None) -> Lease | None:
         context, outcome = self.find(asker, id)
         ref = context.refs.get(lease.branch) if context is not None and outcome == "ok" else None
-        if ref is None or (ref.pending, ref.token, ref.fence) != (lease.version, lease.token, lease.fence):
+        if (
+            context is None
+            or ref is None
+            or (ref.pending, ref.token, ref.fence) != (lease.version, lease.token, lease.fence)
+        ):
             return None
-        until = self.now() + ref.span
-        self.sql("UPDATE ref SET lease_until = ?, ending = coalesce(?, ending) WHERE tenant = ? AND id = ?"
-                 " AND branch = ?", until, None if settled is None else _write_draft(settled), asker.tenant, id,
-                 lease.branch)  # fmt: skip
+        until = ref.lease_until = self.now() + ref.span
+        if settled is not None:
+            self.save_ref(context, ref, settled)
+        else:
+            self.sql("UPDATE ref SET lease_until = ? WHERE tenant = ? AND id = ? AND branch = ?", until, asker.tenant,
+                     id, lease.branch)  # fmt: skip
         return Lease(lease.branch, lease.version, lease.token, lease.fence, until)
 
     def commit(self, asker: Asker, id: str, lease: Lease, record: Commit) -> Committed:
@@ -177,10 +179,10 @@ class Writing(Tables):
                        record.digest, record.entry)  # fmt: skip
         if record.moves:
             if done.opens:
-                context.refs[done.branch] = Turn(done.branch, done.base, "", b"", 0, 0, 0, "")
+                context.refs[done.branch] = Turn(done.branch, done.base)
             ref = context.refs[done.branch]
             ref.head = done.head
-            self.save_ref(context, ref, b"")
+            self.save_ref(context, ref, None)
         if record.key:
             self.remember(context.tenant, record.scope, "k:" + record.key, record.fp, record.version,
                           self.now() + IDEMPOTENCY)  # fmt: skip
@@ -195,22 +197,22 @@ class Writing(Tables):
             return None
         count = 0
         for name in dict.fromkeys(items):
-            rows = self.rows("SELECT seq, rev, length(nonce) + length(ikey) + length(coalesce(content, blob.body)),"
-                             " item.hash FROM item LEFT JOIN blob"
-                             " ON blob.tenant = item.tenant AND blob.hash = item.hash"
+            rows = self.rows("SELECT item.pad, length(nonce) + length(ikey) + length(content)"
+                             " + coalesce(length(blob.body), 0), item.hash FROM item"
+                             " LEFT JOIN blob ON blob.tenant = item.tenant AND blob.hash = item.hash"
                              " WHERE item.tenant = ? AND id = ? AND item = ?", asker.tenant, id, name)  # fmt: skip
-            for row in rows:
-                context.size -= row[2]
-                if row[3] is not None:
-                    self._drop_blob(asker.tenant, row[3])
+            for pad, size, hash_ in rows:
+                context.size -= size
+                self.shred("n = ?", pad)
+                if hash_ is not None:
+                    self._drop_blob(asker.tenant, hash_)
             self.sql("DELETE FROM item WHERE tenant = ? AND id = ? AND item = ?", asker.tenant, id, name)
             count += len(rows)
-        for branch, ending in self.rows("SELECT branch, ending FROM ref WHERE tenant = ? AND id = ? AND pending <> ''",
-                                        asker.tenant, id):  # fmt: skip
-            draft = read_draft(ending)
-            kept = Draft(draft.body, tuple([one for one in draft.payloads if one.item not in items]))
-            self.sql("UPDATE ref SET ending = ? WHERE tenant = ? AND id = ? AND branch = ?", _write_draft(kept),
-                     asker.tenant, id, branch)  # fmt: skip
+        for ref in context.refs.values():
+            if ref.pad:
+                ending = self.ending_of(context, ref)
+                kept = tuple([one for one in ending.payloads if one.item not in items])
+                self.save_ref(context, ref, Draft(ending.body, kept))
         self.sql("DELETE FROM snap WHERE tenant = ? AND id = ?", asker.tenant, id)
         context.gen += 1
         self.log(context, "control", "", (), "", "completed", b"", b"", entry)
@@ -219,6 +221,7 @@ class Writing(Tables):
 
     def _drop_blob(self, tenant: str, hash_: bytes) -> None:
         self.sql("UPDATE blob SET refs = refs - 1 WHERE tenant = ? AND hash = ?", tenant, hash_)
+        self.shred("n IN (SELECT pad FROM blob WHERE tenant = ? AND hash = ? AND refs < 1)", tenant, hash_)
         self.sql("DELETE FROM blob WHERE tenant = ? AND hash = ? AND refs < 1", tenant, hash_)
 
     def claim_name(self, tenant: str, subject: str, name: str, id: str) -> str:
@@ -279,6 +282,8 @@ class Writing(Tables):
         tenant, id = context.tenant, context.id
         for (hash_,) in self.rows("SELECT hash FROM item WHERE tenant = ? AND id = ? AND hash IS NOT NULL", tenant, id):
             self._drop_blob(tenant, hash_)
+        for table in ("item", "ref"):
+            self.shred(f"n IN (SELECT pad FROM {table} WHERE tenant = ? AND id = ?)", tenant, id)
         for table in ("entry", "item", "ref", "snap", "alias"):
             self.sql(f"DELETE FROM {table} WHERE tenant = ? AND id = ?", tenant, id)
         self.sql("DELETE FROM idem WHERE tenant = ? AND scope = ?", tenant, id)

@@ -7,6 +7,7 @@ of its log, told apart by ``seq`` and ``gen``, and may be dropped at any time (I
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
@@ -57,7 +58,10 @@ from tidegate.rules.context_keys import (
 )
 from tidegate.rules.policy_choice import choose
 from tidegate.rules.ulid import ulid
+from tidegate.wire.context_body import inflate
 from tidegate.wire.context_entry import BrokenEntry, Seal, Unseal, plain_seal, plain_unseal, read_entry
+from tidegate.wire.context_msgpack import read_msgpack
+from tidegate.wire.json_text import dumps
 
 PATIENCE: Final = 8.0
 """Seconds after which a store that says nothing is out, whatever its own timeout is."""
@@ -78,7 +82,7 @@ class Held:
     """One context at hand: what it is, and its history as far as it is known here."""
 
     __slots__ = (
-        "compacting", "fresh_bytes", "fresh_entries", "history", "meta", "prefixes", "size", "stale", "store", "warm",
+        "compacting", "fresh_bytes", "fresh_entries", "history", "idle", "meta", "prefixes", "size", "stale", "store", "warm",
     )  # fmt: skip
 
     def __init__(self, meta: Meta, history: History, store: ContextStore) -> None:
@@ -198,6 +202,13 @@ class Repository:
         if digest not in self.dictionaries:
             self.dictionaries[digest] = dictionary
             self.offered.append({"name": name, "sha256": digest.hex(), "bytes": len(dictionary), "encoding": encoding})
+
+    def as_json(self, content_type: str, coding: str, body: bytes, most: int) -> bytes:
+        """The body of a model call as JSON: uncoded, with dictionaries too, and out of MessagePack (CRP 6.3, 6.5); of
+        *most* bytes. Raises as ``wire/context_body.decode``."""
+        limits = dataclasses.replace(self.limits, body=most)
+        clear = inflate(coding, body, limits, self.dictionaries)
+        return dumps(read_msgpack(clear, limits)) if "msgpack" in content_type else clear
 
     def policy(self, name: str) -> ContextPolicy:
         """Raises 422 ``policy_forbidden`` for a name that the config does not have."""

@@ -82,7 +82,8 @@ class Held:
     """One context at hand: what it is, and its history as far as it is known here."""
 
     __slots__ = (
-        "compacting", "fresh_bytes", "fresh_entries", "history", "idle", "meta", "prefixes", "size", "stale", "store", "warm",
+        "compacting", "fresh_bytes", "fresh_entries", "history", "idle", "meta", "prefixes", "size", "stale", "store",
+        "warm",
     )  # fmt: skip
 
     def __init__(self, meta: Meta, history: History, store: ContextStore) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 from collections.abc import Coroutine
+from hashlib import sha256
 from typing import Any
 
+import msgspec
 import pytest
-from context_house import SlowStore
-from conversation import settle
+from backports import zstd
+from context_house import CHAT, SlowStore, answers, chat, heard, one_model, texts
+from context_house import play as play_models
+from conversation import House, settle
 from plane_house import BASE, PlaneHouse, append, created, message, play
 
 from tidegate.engine.contexts.repository import PATIENCE, Repository, asker_of
@@ -259,3 +265,51 @@ def test_whatever_a_store_raises_is_told_as_503_and_reported() -> None:
         house.house.defects.clear()
 
     play(scene)
+
+
+# -- bodies of model calls
+
+
+def test_a_turn_may_come_in_messagepack_and_with_a_dictionary_37_40() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        first, second = chat("hello", session_id="s"), chat("and now", session_id="s")
+        client.says(posted(msgspec.msgpack.encode(first), "application/msgpack", "identity"))
+        await reached(house)
+        house.upstreams[-1].hears()
+        _, fields, told = await answers(house, client, "hi")
+        assert told["choices"][0]["message"]["content"] == "hi"
+        dictionary = b'{"model":"fast","messages":[{"role":"user","content":"'
+        house.runtime.contexts.offer("d", dictionary)
+        raw = zstd.ZstdDict(dictionary, is_raw=True)
+        small = zstd.compress(msgspec.json.encode(second), zstd_dict=raw)
+        head = bytes.fromhex("5e2a4d1820000000")
+        client.says(posted(head + sha256(dictionary).digest() + small, "application/json", "dcz"))
+        await reached(house)
+        sent = json.loads(house.upstreams[-1].hears().partition(b"\r\n\r\n")[2])
+        assert texts(sent) == ["hello", "hi", "and now"]
+        _, again, _ = await answers(house, client, "so")
+        assert again["context-parent"] == fields["context-version"]
+        client.says(posted(head + bytes(32) + small, "application/json", "dcz"))
+        await settle()
+        status, _, fault = heard(client)
+        assert (status, fault["error"]["code"]) == (415, "dictionary_unknown")
+        client.says(posted(gzip.compress(bytes(2 * 1024 * 1024)), "application/json", "gzip"))
+        await settle()
+        status, _, fault = heard(client)
+        assert (status, fault["error"]["code"]) == (413, "ratio_exceeded")
+
+    play_models(scene, one_model())
+
+
+def posted(body: bytes, media: str, coding: str) -> bytes:
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: gw\r\ncontent-type: {media}\r\ncontent-encoding: {coding}\r\n"
+    return (head + f"content-length: {len(body)}\r\n\r\n").encode() + body
+
+
+async def reached(house: House) -> None:
+    """The call has come to a provider."""
+    for _ in range(10):
+        await settle()
+        if house.upstreams and house.upstreams[-1].transport.sent:
+            return

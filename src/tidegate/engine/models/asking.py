@@ -217,7 +217,10 @@ async def read_json(call: ModelCall, body: RequestBody | None) -> None:
         await body.gather()
         whole = body.whole()
         coding = x.head.index.get("content-encoding", "")
-        if coding:
+        kind = x.head.index.get("content-type", "")
+        if call.route.contexts is not None and call.runtime.contexts is not None and (coding or "msgpack" in kind):
+            whole = call.runtime.contexts.as_json(kind, coding, whole, limit)
+        elif coding:
             whole = decode(coding, whole, limit)
     members = scan(whole, max_size=limit)
     if not isinstance(members, dict):

@@ -343,3 +343,63 @@ def kill_and_retry(folder: Path, open: Open, arms: tuple[Arm, ...], *, trials: i
     lines = [line for trial in range(trials) for line in Ledger(folder / f"ledger-{trial}").read() if "ack" in line]
     ops = [line["ack"]["op"] for line in lines]
     return Tally(seed, trials, killed, ops.count("commit") + ops.count("add"), ops.count("redact"), ops.count("delete"))
+
+
+def stop_past_the_lease(folder: Path, open: Open) -> dict[str, Any]:
+    """I7, K2 as SIGSTOP: a worker is frozen in its turn, another takes over, the first goes on. What each was told, and
+    where the head is in the end."""
+    tenant = f"stop{random.getrandbits(32):x}"
+    name = _names(random.Random())
+    context, first, second = name("ctx_"), name("cv_"), name("cv_")
+    asker = Asker(tenant, "ann")
+    ledger = Ledger(folder / "ledger-stop")
+
+    async def begin(store: ContextStore, version: str, lease: int) -> Any:
+        return await store.begin(asker, context, Begin(
+            version=version, fork="~" + version[3:], fp=version.encode(), input=Draft(b"in"), settled=Draft(b"broken"),
+            create=Create(subject="ann", salt=b"salt"), lease=lease,
+        ))  # fmt: skip
+
+    async def frozen() -> None:
+        store = await open()
+        begun = await begin(store, first, 300)
+        ledger.note(begun=begun.outcome)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        done = await store.commit(asker, context, begun.lease, Commit(status="completed", output=Draft(b"late"),
+                                                                      digest=b"late"))  # fmt: skip
+        ledger.note(late=done.outcome)
+        ledger.note(renewed=await store.renew(asker, context, begun.lease) is not None)
+
+    async def other() -> dict[str, Any]:
+        store = await open()
+        early = await begin(store, second, 15_000)
+        await asyncio.sleep(0.35)
+        begun = await begin(store, second, 15_000)
+        assert begun.lease is not None, begun
+        done = await store.commit(asker, context, begun.lease, Commit(status="completed", output=Draft(b"out"),
+                                                                      digest=b"d"))  # fmt: skip
+        os.kill(child, signal.SIGCONT)
+        await asyncio.get_running_loop().run_in_executor(None, os.waitpid, child, 0)
+        loaded = await store.load(asker, context)
+        assert loaded.meta is not None
+        await store.close()
+        return {
+            "early": early.outcome, "follows": begun.base == first, "done": done.outcome,
+            "head": loaded.meta.refs[0].head == second,
+            "log": [(entry.kind, entry.status) for entry in loaded.entries],
+        }  # fmt: skip
+
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(frozen())
+        except BaseException as error:
+            ledger.note(error=repr(error))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), ledger.read()
+    told = asyncio.run(other())
+    for line in ledger.read():
+        told |= line
+    return told

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fakes import FakeTools
-from repositories.kill import TRIALS, Arm, after_a_moment, die, kill_and_retry
+from repositories.kill import TRIALS, Arm, Open, after_a_moment, die, kill_and_retry, stop_past_the_lease
 from tidegate.ports.context_store import ContextStore
 from tidegate.repositories.sqlite import Config, Sqlite
 
@@ -46,25 +46,35 @@ def at_a_statement(store: ContextStore, dice: random.Random) -> None:
 ARMS: tuple[Arm, ...] = (at_a_statement, at_a_statement, after_a_moment(0.004))
 
 
+def opened_in(folder: Path) -> Open:
+    async def opened() -> ContextStore:
+        tools = FakeTools(data_folder=folder)
+        tools.wall = time.time  # type: ignore[method-assign]
+        tools.token = os.urandom  # type: ignore[method-assign]
+        store = Sqlite(Config(), tools)
+        await store.open()
+        return store
+
+    return opened
+
+
+def test_a_worker_frozen_past_its_lease_cannot_commit(tmp_path: Path) -> None:  # I7, 29
+    assert stop_past_the_lease(tmp_path, opened_in(tmp_path)) == {
+        "begun": "ok", "early": "busy", "follows": True, "done": "ok", "late": "fenced", "renewed": False, "head": True,
+        "log": [
+            ("reserve", "in_progress"), ("commit", "incomplete"), ("reserve", "in_progress"), ("commit", "completed"),
+        ],
+    }  # fmt: skip
+
+
 def test_nothing_acknowledged_is_lost_nothing_doubled_nothing_torn(tmp_path: Path) -> None:  # 57
     folder = tmp_path / "data"
     folder.mkdir()
 
-    def tools() -> FakeTools:
-        made = FakeTools(data_folder=folder)
-        made.wall = time.time  # type: ignore[method-assign]
-        made.token = os.urandom  # type: ignore[method-assign]
-        return made
-
-    async def opened() -> ContextStore:
-        store = Sqlite(Config(), tools())
-        await store.open()
-        return store
-
     def found(text: str) -> bool:
         return any(text.encode() in file.read_bytes() for file in folder.iterdir())
 
-    tally = kill_and_retry(tmp_path, opened, ARMS, found=found)
+    tally = kill_and_retry(tmp_path, opened_in(folder), ARMS, found=found)
     print(tally)
     assert tally.trials == TRIALS
     assert tally.killed > TRIALS // 4

@@ -88,7 +88,11 @@ def counted() -> Callable[[], bytes]:
 
 
 def stored(body: bytes) -> StoredEntry:
-    return StoredEntry(seq=7, kind="commit", version=VERSION, parents=("cv_a", "cv_b"), branch="main", body=body)
+    """*body*, filed as what it says it is."""
+    entry = read_structure(body)
+    return StoredEntry(
+        seq=7, kind=entry.kind, version=entry.version, parents=("cv_a", "cv_b"), branch="main", body=body
+    )
 
 
 def by_name(payloads: tuple[Payload, ...]) -> dict[tuple[str, int], Payload]:
@@ -205,6 +209,15 @@ def test_an_entry_of_a_later_format_is_refused_and_not_guessed_at_18() -> None:
 def test_what_is_no_entry_is_broken_even_with_a_good_checksum(signed: bytes) -> None:
     with pytest.raises(BrokenEntry):
         read_structure(with_checksum(signed))
+
+
+def test_the_end_of_a_turn_that_left_nothing_needs_no_body() -> None:
+    row = StoredEntry(seq=2, kind="commit", version="cv_1", parents=("cv_0",), branch="main", status="failed", ts=5)
+    assert read_entry(row, {}, plain_unseal) == Entry(
+        kind="commit", version="cv_1", status="failed", ts=5, seq=2, parents=("cv_0",), branch="main"
+    )
+    with pytest.raises(BrokenEntry):
+        read_entry(msgspec.structs.replace(row, status="completed"), {}, plain_unseal)
 
 
 def test_members_that_a_later_program_of_this_format_adds_are_passed_over() -> None:

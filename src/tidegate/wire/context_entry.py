@@ -334,7 +334,11 @@ def read_entry(stored: StoredEntry, payloads: Mapping[tuple[str, int], Payload],
     """The entry that *stored* holds, with its contents out of *payloads*. Of a content that is not there its item is of
     type ``redacted`` and its state or settings are b"". ``BrokenEntry`` also for a content that does not match its
     digest or cannot be opened; Fault ``entry_version_unsupported``."""
-    entry = read_structure(stored.body)
+    if not stored.body and stored.kind == "commit" and stored.status in ("failed", "cancelled"):
+        # The end of a turn that left nothing.
+        entry = Entry(kind="commit", version=stored.version, ts=stored.ts, status=stored.status)
+    else:
+        entry = read_structure(stored.body)
     changes = [_read_change(change, payloads, unseal) for change in entry.changes]
     return _replace(
         entry, changes=tuple(changes), seq=stored.seq, parents=stored.parents, branch=stored.branch

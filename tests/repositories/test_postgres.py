@@ -64,12 +64,12 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_it_keeps_the_promise(server: PostgresServer, check: Check) -> None:
-    asyncio.run(Stores(Config(url=server.url)).run(check))
+    asyncio.run(Stores(Config(url=server.url, timeout=20)).run(check))
 
 
 def test_a_script_of_random_operations_ends_as_in_memory(server: PostgresServer) -> None:  # 59
     async def run() -> list[object]:
-        stores = Stores(Config(url=server.url, tables="script"))
+        stores = Stores(Config(url=server.url, tables="script", timeout=20))
         try:
             return await script(Place(stores.opened, tenant="t"), 59, 1000)
         finally:
@@ -153,7 +153,7 @@ def test_what_was_acknowledged_outlives_a_server_that_is_killed() -> None:  # 57
 
 def test_damage_is_named_and_the_rest_stays_readable(server: PostgresServer) -> None:  # I8, CX-torn-tail
     async def run() -> None:
-        stores = Stores(Config(url=server.url, tables="damaged"))
+        stores = Stores(Config(url=server.url, tables="damaged", timeout=20))
         store = await stores.opened()
         place = Place(stores.opened)
         hurt, whole = Talk(place, store), Talk(place, store)

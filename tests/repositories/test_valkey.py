@@ -10,7 +10,6 @@ from contextlib import suppress
 from hashlib import sha256
 
 import pytest
-from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
@@ -24,7 +23,7 @@ from tidegate.exchange.fault import Fault
 from tidegate.ports.context_store import ContextStore
 from tidegate.repositories.memory import Config as MemoryConfig
 from tidegate.repositories.memory import Memory
-from tidegate.repositories.valkey import Config, Valkey, _read_url
+from tidegate.repositories.valkey import Config, Valkey
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=WHY)
 
@@ -84,17 +83,17 @@ def cluster() -> Iterator[RedisCluster]:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_one_server_keeps_the_promise(server: RedisServer, check: Check) -> None:
-    asyncio.run(Stores(Config(url=server.url)).run(check))
+    asyncio.run(Stores(Config(url=server.url, timeout=20)).run(check))
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_a_cluster_keeps_the_promise(cluster: RedisCluster, check: Check) -> None:
-    asyncio.run(Stores(Config(url=cluster.url, mode="cluster")).run(check))
+    asyncio.run(Stores(Config(url=cluster.url, mode="cluster", timeout=20)).run(check))
 
 
 def test_a_script_of_random_operations_ends_as_in_memory(server: RedisServer) -> None:  # 59
     async def run() -> list[object]:
-        stores = Stores(Config(url=server.url, prefix="script"))
+        stores = Stores(Config(url=server.url, prefix="script", timeout=20))
         try:
             return await script(Place(stores.opened, tenant="t"), 59, 1000)
         finally:
@@ -113,7 +112,7 @@ def test_a_script_of_random_operations_ends_as_in_memory(server: RedisServer) ->
 
 def test_damage_is_named_and_the_rest_stays_readable(server: RedisServer) -> None:  # I8, CX-torn-tail
     async def run() -> None:
-        stores = Stores(Config(url=server.url, prefix="damaged"))
+        stores = Stores(Config(url=server.url, prefix="damaged", timeout=20))
         store = await stores.opened()
         place = Place(stores.opened)
         hurt, whole = Talk(place, store), Talk(place, store)
@@ -142,24 +141,6 @@ def test_damage_is_named_and_the_rest_stays_readable(server: RedisServer) -> Non
 def test_it_says_what_it_is() -> None:
     store = Valkey(Config(url="redis://host"), Tools())
     assert (store.name, store.durable, store.instant, store.owner) == ("valkey", True, False, "")
-
-
-@pytest.mark.parametrize(
-    ("url", "read"),
-    [
-        ("redis://host", (False, None, None, (("host", 6379),), 0)),
-        ("rediss://us%40er:p%3Aw@host:6380/3", (True, "us@er", "p:w", (("host", 6380),), 3)),
-        ("redis://:pw@a:1,b,[::1]:3/0", (False, None, "pw", (("a", 1), ("b", 6379), ("::1", 3)), 0)),
-    ],
-)
-def test_a_server_is_named_by_its_url(url: str, read: tuple[object, ...]) -> None:
-    assert tuple(_read_url(url)) == read
-
-
-@pytest.mark.parametrize("url", ["", "host:6379", "http://host", "redis://", "redis://host/x", "redis://:6379"])
-def test_what_names_no_server_is_refused(url: str) -> None:
-    with pytest.raises(ValidationError):
-        Config(url=url)
 
 
 def test_no_two_names_share_a_key() -> None:  # CX-cross-tenant

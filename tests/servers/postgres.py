@@ -1,6 +1,6 @@
 """A PostgreSQL server for tests: a real one, on a free port of the loopback, its data in a folder that goes with it.
 
-It does not wait for the disk: what it wrote outlives its own death, if not the machine's, which no test brings about."""
+It does not wait for the disk: what it wrote outlives its own death, and no test brings about the machine's."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ class PostgresServer:
         assert PROGRAMS is not None, WHY
         self.process = subprocess.Popen(
             [PROGRAMS / "postgres", "-D", str(self.folder / "data"), "-p", str(self.port), "-h", "127.0.0.1", "-k",
-             str(self.folder), "-c", "logging_collector=off", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=60", *self.options],
+             str(self.folder), "-c", "logging_collector=off", "-c", "fsync=off", "-c", "full_page_writes=off",
+             "-c", "max_connections=60", *self.options],
             user=_user(), cwd=self.folder, start_new_session=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=(self.folder / "log").open("ab"),
         )  # fmt: skip

@@ -34,6 +34,7 @@ from tidegate.exchange.fault import Fault
 from tidegate.ports.settings import Duration
 from tidegate.ports.tools import Tools
 from tidegate.repositories._postgres_tables import CLOCK, LAYOUT, Tables, schema
+from tidegate.repositories._postgres_writing import Writing
 
 T = TypeVar("T")
 
@@ -279,7 +280,7 @@ class Postgres:
 
     # -- the server ----------------------------------------------------------------------------------------------------
 
-    async def _write(self, tenant: str, locks: Sequence[str], work: Callable[[Tables], Awaitable[T]]) -> T:
+    async def _write(self, tenant: str, locks: Sequence[str], work: Callable[[Writing], Awaitable[T]]) -> T:
         """*work* in a transaction of *tenant* that holds *locks*, in this order."""
         begin = "BEGIN"
         for name in locks:
@@ -291,11 +292,11 @@ class Postgres:
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         return await self._within(self._transaction(tenant, begin, work), patience)
 
-    async def _transaction(self, tenant: str, begin: str, work: Callable[[Tables], Awaitable[T]]) -> T:
+    async def _transaction(self, tenant: str, begin: str, work: Callable[[Writing], Awaitable[T]]) -> T:
         assert self._pool is not None
         for tries in range(_TRIES):
             async with self._pool.acquire() as connection:
-                tables = Tables(connection, tenant)
+                tables = Writing(connection, tenant)
                 try:
                     # One trip: statements without values may go together.
                     await connection.execute(f"{begin};SET LOCAL tidegate.tenant = {_quoted(tenant)}")

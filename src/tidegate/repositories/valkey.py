@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
-from tidegate.exchange.context import Access, EntryKind, Privacy, Status
+from tidegate.exchange.context import Access
 from tidegate.exchange.context_ids import read_id
 from tidegate.exchange.context_log import (
     IDEMPOTENCY,
@@ -47,13 +47,22 @@ from tidegate.exchange.context_log import (
     Meta,
     Outcome,
     Payload,
-    Ref,
-    Snapshot,
     StoredEntry,
 )
 from tidegate.exchange.fault import Fault
 from tidegate.ports.settings import Duration
 from tidegate.ports.tools import Tools
+from tidegate.repositories._valkey_records import (
+    bit,
+    create_words,
+    draft_words,
+    entry_of,
+    loaded_of,
+    meta_of,
+    payloads_of,
+    read_url,
+    text_of,
+)
 from tidegate.rules.context_fsck import damage_of
 
 T = TypeVar("T")
@@ -94,35 +103,8 @@ class Config(BaseModel):
     @classmethod
     def _readable(cls, url: str) -> str:
         if "${" not in url:
-            _read_url(url)
+            read_url(url)
         return url
-
-
-class _Target(NamedTuple):
-    tls: bool
-    user: str | None
-    password: str | None
-    hosts: tuple[tuple[str, int], ...]
-    db: int
-
-
-def _read_url(url: str) -> _Target:
-    scheme, parted, rest = url.partition("://")
-    place, _, db = rest.partition("/")
-    login, at, hosts = place.rpartition("@")
-    user, colon, password = login.partition(":")
-    if not parted or scheme not in ("redis", "rediss") or not hosts or not (db or "0").isdigit():
-        raise ValueError("a server is named like redis://host:6379/0")
-    found: list[tuple[str, int]] = []
-    for each in hosts.split(","):
-        host, _, port = each.rpartition(":") if each.rpartition(":")[2].isdigit() else (each, "", "6379")
-        if not host:
-            raise ValueError("a server is named like redis://host:6379/0")
-        found.append((host.strip("[]"), int(port)))
-    return _Target(
-        scheme == "rediss", unquote(user) or None if at else None, unquote(password) if colon else None, tuple(found),
-        int(db or 0),
-    )  # fmt: skip
 
 
 class _Script(NamedTuple):
@@ -169,7 +151,7 @@ class Valkey:
 
     def _connected(self) -> Any:
         config = self._config
-        target = _read_url(self._tools.secret(config.url))
+        target = read_url(self._tools.secret(config.url))
         # A connection that the server closed while it lay idle is found out by using it: once more, on another one.
         retry = Retry(NoBackoff(), 1, (NoConnection,))
         shared: dict[str, Any] = {
@@ -209,7 +191,7 @@ class Valkey:
             has_wait = [int(part) for part in version[:2]] >= [7, 2] and self._config.mode != "cluster"
             self._waits = False
             told = [dict(one) for one in await self._everywhere("CONFIG GET", "appendfsync")]
-            if not all(_text(one.get("appendfsync") or one.get(b"appendfsync")) == "always" for one in told):
+            if not all(text_of(one.get("appendfsync") or one.get(b"appendfsync")) == "always" for one in told):
                 if not has_wait:
                     raise Fault("store_unavailable", "Durability full needs appendfsync always on this server.")
                 self._waits = True
@@ -241,9 +223,10 @@ class Valkey:
             before += self._listed(tenant, id, request.create)
         reply = await self._run("begin", asker, id, (
             request.version, request.branch, request.parent, request.addressed, request.fork,
-            "" if outer else request.key, request.fp.hex(), _bit(request.retry), _bit(not outer), request.known,
-            _bit(request.supersede), request.lease, request.privacy, self.owner, self._tools.token(16).hex(),
-            RETRY_WINDOW, IDEMPOTENCY, *_create(request.create), *_draft(request.input), *_draft(request.settled),
+            "" if outer else request.key, request.fp.hex(), bit(request.retry), bit(not outer), request.known,
+            bit(request.supersede), request.lease, request.privacy, self.owner, self._tools.token(16).hex(),
+            RETRY_WINDOW, IDEMPOTENCY, *create_words(request.create), *draft_words(request.input),
+            *draft_words(request.settled),
         ), before)  # fmt: skip
         outcome = cast(Outcome, reply[0].decode())
         if outcome != "ok":
@@ -268,7 +251,7 @@ class Valkey:
             seq=seq,
             retry_after=wait / 1000,
             what=what.decode(),
-            loaded=_loaded(asker, id, loaded) if loaded is not None else None,
+            loaded=loaded_of(asker, id, loaded) if loaded is not None else None,
         )  # fmt: skip
 
     async def _claimed(self, asker: Asker, id: str, request: Begin, claims: list[tuple[str, str]]) -> Begun | None:
@@ -302,7 +285,7 @@ class Valkey:
                 ):
                     await asyncio.sleep(delay)
                     delay *= 2
-                    value = _text(await self._execute("GET", key))
+                    value = text_of(await self._execute("GET", key))
                     if value:
                         continue
                 value, found = await self._claim(key, mine, value, life)
@@ -321,15 +304,15 @@ class Valkey:
 
     async def renew(self, asker: Asker, id: str, lease: Lease, settled: Draft | None = None) -> Lease | None:
         until = await self._within(self._run("renew", asker, id, (
-            lease.branch, lease.version, lease.token.hex(), lease.fence, _bit(settled is not None),
-            *(_draft(settled) if settled is not None else ()),
+            lease.branch, lease.version, lease.token.hex(), lease.fence, bit(settled is not None),
+            *(draft_words(settled) if settled is not None else ()),
         )))  # fmt: skip
         return Lease(lease.branch, lease.version, lease.token, lease.fence, until) if until else None
 
     async def commit(self, asker: Asker, id: str, lease: Lease, record: Commit) -> Committed:
         outcome, seq, gen = await self._within(self._run("commit", asker, id, (
             lease.branch, lease.version, lease.token.hex(), lease.fence, record.status, record.digest.hex(),
-            record.privacy, *_draft(record.output),
+            record.privacy, *draft_words(record.output),
         )))  # fmt: skip
         self._wake(asker.tenant, id)
         return Committed(outcome.decode(), seq, gen)
@@ -349,10 +332,10 @@ class Valkey:
         if record.create is not None:
             before += self._listed(asker.tenant, id, record.create)
         reply = await self._within(self._run("append", asker, id, (
-            record.kind, record.version, record.branch, _bit(record.expect is not None), record.expect or "",
-            record.head, _bit(record.moves), record.digest.hex(), record.key, record.fp.hex(), record.known,
-            record.privacy, _bit(record.about is not None), record.about or b"", IDEMPOTENCY,
-            len(record.parents), *record.parents, *_create(record.create), *_draft(record.entry),
+            record.kind, record.version, record.branch, bit(record.expect is not None), record.expect or "",
+            record.head, bit(record.moves), record.digest.hex(), record.key, record.fp.hex(), record.known,
+            record.privacy, bit(record.about is not None), record.about or b"", IDEMPOTENCY,
+            len(record.parents), *record.parents, *create_words(record.create), *draft_words(record.entry),
         ), before))  # fmt: skip
         outcome = cast(Outcome, reply[0].decode())
         if outcome != "ok" and record.version:
@@ -370,11 +353,11 @@ class Valkey:
             version=version.decode(),
             retry_after=wait / 1000,
             what=what.decode(),
-            loaded=_loaded(asker, id, loaded) if loaded is not None else None,
+            loaded=loaded_of(asker, id, loaded) if loaded is not None else None,
         )
 
     async def redact(self, asker: Asker, id: str, items: Sequence[str], entry: Draft) -> int | None:
-        count: int = await self._within(self._run("redact", asker, id, (*_draft(entry), *items)))
+        count: int = await self._within(self._run("redact", asker, id, (*draft_words(entry), *items)))
         if count < 0:
             return None
         self._wake(asker.tenant, id)
@@ -387,11 +370,11 @@ class Valkey:
         reply = await self._within(self._run("load", asker, id, (known, limit)))
         if len(reply) == 1:
             return Loaded(outcome=reply[0].decode())
-        return _loaded(asker, id, reply[1])
+        return loaded_of(asker, id, reply[1])
 
     async def contents(self, asker: Asker, id: str, wanted: Sequence[tuple[str, int]]) -> tuple[Payload, ...]:
         names = [f"{item} {rev}" for item, rev in wanted]
-        return _payloads(await self._within(self._run("contents", asker, id, names)))
+        return payloads_of(await self._within(self._run("contents", asker, id, names)))
 
     async def resolve(self, asker: Asker, handle: str) -> Found | None:
         return await self._within(self._resolve(asker, handle))
@@ -400,12 +383,12 @@ class Valkey:
         tenant = asker.tenant
         address = read_id(handle)
         if address is None:
-            id = _text(await self._execute("GET", self._key("a", tenant, asker.subject, handle)))
+            id = text_of(await self._execute("GET", self._key("a", tenant, asker.subject, handle)))
             return Found(id) if id and not await self._is_gone(tenant, id) else None
         if address.kind == "context":
             there = await self._execute("EXISTS", self._keys(tenant, address.id)[0])
             return Found(address.id) if there else None
-        id = _text(await self._execute("GET", self._handle(tenant, address.id)))
+        id = text_of(await self._execute("GET", self._handle(tenant, address.id)))
         line = await self._execute("HGET", self._keys(tenant, id)[3], address.id) if id else None
         return Found(id, address.id, line.split(b" ", 1)[0].decode()) if line is not None else None
 
@@ -415,7 +398,7 @@ class Valkey:
     async def _browse(self, asker: Asker, after: str, limit: int, name: str) -> list[Meta]:
         tenant = asker.tenant
         if name:
-            id = _text(await self._execute("GET", self._key("a", tenant, asker.subject, name)))
+            id = text_of(await self._execute("GET", self._key("a", tenant, asker.subject, name)))
             loaded = await self._glance(asker, id) if id and (not after or id < after) and limit > 0 else None
             return [loaded] if loaded is not None else []
         found: list[Meta] = []
@@ -434,7 +417,7 @@ class Valkey:
     async def _glance(self, asker: Asker, id: str) -> Meta | None:
         """What a context is, without its log."""
         reply = await self._run("load", asker, id, (1 << 52, 1))
-        return _loaded(asker, id, reply[1]).meta if len(reply) > 1 else None
+        return loaded_of(asker, id, reply[1]).meta if len(reply) > 1 else None
 
     async def changed(self, asker: Asker, id: str, seq: int, timeout: float) -> bool:
         key = (asker.tenant, id)
@@ -485,7 +468,7 @@ class Valkey:
         return await self._within(self._numbered(self._key("k", tenant), v, put, False))
 
     async def _numbered(self, key: str, n: int, put: bytes | None, next: bool) -> bytes | None:
-        arguments = (n, _bit(put is not None), put or b"", _bit(next))
+        arguments = (n, bit(put is not None), put or b"", bit(next))
         return cast("bytes | None", await self._evaluate("numbered", (key,), arguments))
 
     # -- upkeep --------------------------------------------------------------------------------------------------------
@@ -497,7 +480,7 @@ class Valkey:
                     access: Access | None = None) -> bool:  # fmt: skip
         before = self._ends(asker.tenant, id, ttl) if ttl else []
         return bool(await self._within(self._run("touch", asker, id, (
-            _bit(about is not None), about or b"", _bit(ttl is not None), ttl or 0, access or "",
+            bit(about is not None), about or b"", bit(ttl is not None), ttl or 0, access or "",
         ), before)))  # fmt: skip
 
     async def delete(self, asker: Asker, id: str) -> Deletion | None:
@@ -569,13 +552,13 @@ class Valkey:
         found: list[Damage] = []
         entries: list[StoredEntry] = []
         try:
-            meta = _meta(_ALL, id, state, names)
-            payloads = _payloads(contents)
+            meta = meta_of(_ALL, id, state, names)
+            payloads = payloads_of(contents)
         except (ValueError, LookupError) as error:
             return [Damage(id, "checksum", 0, "", f"its keys cannot be read: {type(error).__name__}")]
         for seq, record in zip(seqs, records, strict=True):
             try:
-                entries.append(_entry(seq, record))
+                entries.append(entry_of(seq, record))
             except (ValueError, LookupError):
                 found.append(Damage(id, "checksum", seq, "", "the entry's line cannot be read"))
         unread = {damage.seq for damage in found}
@@ -647,12 +630,12 @@ class Valkey:
 
     async def _claim(self, key: str, value: str, replaces: str = "", life: int = 0) -> tuple[str, str]:
         there, was = await self._evaluate("claim", (key,), (value, replaces, life))
-        return _text(there), _text(was)
+        return text_of(there), text_of(was)
 
     async def _run(self, phase: str, asker: Asker, id: str, arguments: Sequence[Any],
                    before: Sequence[tuple[str, ...]] = ()) -> Any:  # fmt: skip
         """One script on one context, after the commands that must come *before* it."""
-        who = (_bit(asker.all), asker.subject, asker.group)
+        who = (bit(asker.all), asker.subject, asker.group)
         return await self._evaluate(phase, self._keys(asker.tenant, id), (*who, *arguments), before)
 
     async def _evaluate(self, name: str, keys: Sequence[str], arguments: Sequence[Any],
@@ -707,102 +690,3 @@ class Valkey:
         for watcher in self._watchers.pop((tenant, id), ()):
             if not watcher.done():
                 watcher.set_result(None)
-
-
-def _bit(value: bool) -> str:
-    return "1" if value else "0"
-
-
-def _text(value: bytes | str | None) -> str:
-    return value.decode() if isinstance(value, bytes) else value or ""
-
-
-def _create(create: Create | None) -> tuple[Any, ...]:
-    if create is None:
-        return ("0",)
-    return ("1", create.subject, create.group, create.access, create.privacy, create.salt, create.dek, create.ttl,
-            _bit(create.sliding), create.about)  # fmt: skip
-
-
-def _draft(draft: Draft) -> list[Any]:
-    """As ``take_draft`` of the scripts reads it."""
-    parts: list[Any] = [draft.body, len(draft.payloads)]
-    for payload in draft.payloads:
-        lengths = bytes((len(payload.nonce), len(payload.ikey) >> 8, len(payload.ikey) & 255))
-        parts += (payload.item, payload.rev, lengths + payload.nonce + payload.ikey + payload.body)
-    return parts
-
-
-def _payloads(flat: Sequence[bytes]) -> tuple[Payload, ...]:
-    found: list[Payload] = []
-    for at in range(0, len(flat), 2):
-        item, rev, seq = flat[at].decode().split(" ")
-        value = flat[at + 1]
-        nonce = 3 + value[0]
-        ikey = nonce + (value[1] << 8 | value[2])
-        found.append(Payload(item, int(rev), value[3:nonce], value[ikey:], value[nonce:ikey], int(seq)))
-    return tuple(found)
-
-
-def _entry(seq: int, record: bytes) -> StoredEntry:
-    line, _, body = record.partition(b"\n")
-    parts = ["" if part == "-" else part for part in line.decode().split(" ")]
-    kind, version, parents, branch, status, fp, digest, ts, _ = parts
-    return StoredEntry(
-        seq=seq,
-        kind=cast(EntryKind, kind),
-        version=version,
-        parents=tuple(parents.split(",")) if parents else (),
-        branch=branch,
-        status=cast(Status, status),
-        fp=bytes.fromhex(fp),
-        digest=bytes.fromhex(digest),
-        ts=int(ts),
-        body=body,
-    )
-
-
-def _loaded(asker: Asker, id: str, reply: Sequence[Any]) -> Loaded:
-    state, names, snapshot, seqs, entries, payloads, truncated = reply
-    kept = None
-    if snapshot:
-        upto, _, body = snapshot.partition(b"\n")
-        kept = Snapshot(int(upto), body)
-    return Loaded(
-        meta=_meta(asker, id, state, names),
-        snapshot=kept,
-        entries=tuple([_entry(seq, record) for seq, record in zip(seqs, entries, strict=True)]),
-        payloads=_payloads(payloads),
-        truncated=bool(truncated),
-    )
-
-
-def _meta(asker: Asker, id: str, state: Sequence[bytes], names: Iterable[bytes]) -> Meta:
-    facts = {state[at]: state[at + 1] for at in range(0, len(state), 2)}
-    refs: list[Ref] = []
-    for field, value in facts.items():
-        if field.startswith(b"r:"):
-            head, pending, _, fence, until, _ = ["" if part == "-" else part for part in value.decode().split(" ")]
-            refs.append(Ref(field[2:].decode(), head, pending, int(fence), int(until)))
-    refs.sort(key=lambda ref: ref.branch)
-    owned = [each.decode().partition("\0") for each in names]
-    return Meta(
-        tenant=asker.tenant,
-        id=id,
-        subject=facts[b"subject"].decode(),
-        group=facts[b"group"].decode(),
-        access=cast(Access, facts[b"access"].decode()),
-        privacy=cast(Privacy, facts[b"privacy"].decode()),
-        salt=facts[b"salt"],
-        dek=facts[b"dek"],
-        seq=int(facts[b"seq"]),
-        gen=int(facts[b"gen"]),
-        created=int(facts[b"created"]),
-        expires=int(facts[b"expires"]),
-        ttl=int(facts[b"ttl"]),
-        sliding=facts[b"sliding"] == b"1",
-        size=int(facts[b"size"]),
-        refs=tuple(refs),
-        names=tuple(sorted([name for subject, _, name in owned if asker.all or subject == asker.subject])),
-        about=facts[b"about"],
-    )

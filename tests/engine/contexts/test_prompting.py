@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from context_house import CHAT, heard, one_model, play, speaker
+from context_house import CHAT, RESPONSES, heard, one_model, play, speaker
 from conversation import House, settle
 from model_house import SPOKEN, ask, asked_of, completion, model, models, target, whole
 
@@ -158,3 +158,23 @@ def test_a_conversation_is_named_by_its_context_however_it_is_addressed_r6() -> 
     plan = model("fast", target(to), target(to, "other", 1), strategy=noting, by_conversation=True)
     play(scene, models(plan, dialects=SPOKEN))
     assert len(noting.names) == 3 and len(set(noting.names)) == 1 and noting.names[0]
+
+
+def test_r5_a_vendor_is_told_not_to_keep_what_is_kept_here() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        for number, include in enumerate((None, ["web_search_call.results"])):
+            body: dict[str, Any] = {"model": "fast", "input": "one", "store": True, "temperature": 1}
+            if include:
+                body["include"] = include
+            client.says(ask(body, RESPONSES))
+            await settle()
+            _, _, asked = asked_of(house.upstreams[-1])
+            assert asked["store"] is False and "previous_response_id" not in asked
+            assert asked["include"] == (include or []) + ["reasoning.encrypted_content"], number
+            answer = {"id": "r", "object": "response", "status": "completed", "model": "m", "output": []}
+            house.upstreams[-1].says(whole(200, answer))
+            await settle()
+            heard(client)
+
+    play(scene, one_model("openai_responses"))

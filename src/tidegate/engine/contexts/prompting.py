@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tidegate.engine.contexts.repository import Held
 from tidegate.engine.models.choosing import Candidate
-from tidegate.exchange.chat import ChatRequest, Message, Tool, Usage
+from tidegate.exchange.chat import ChatRequest, Extra, Message, State, Tool, Usage
 from tidegate.exchange.context import Added, Budget, CacheReport, Change, Elided, Item, View
 from tidegate.exchange.context_policy import ContextPolicy, TokenBudget
 from tidegate.ports.dialect import Outgoing
@@ -26,12 +26,16 @@ from tidegate.rules.context_segments import body_of, may_splice
 from tidegate.rules.context_settings import system_of
 from tidegate.rules.item_messages import quarter
 from tidegate.rules.token_count import count_part
-from tidegate.wire.json_object import encode
+from tidegate.wire.chat_parts import spelled, spelling
+from tidegate.wire.json_object import encode, strings
+from tidegate.wire.response_items import RESPONSES
 
 PREFIXES: Final = 8
 """Versions of one context whose prefix is kept."""
 TELLING: Final = 1000
 """Tokens from which on a bill says something about our estimates."""
+SEALED: Final = "reasoning.encrypted_content"
+"""What a response is asked to include where nothing is stored."""
 MOST: Final = 2.0
 """By what an estimate is corrected at most, either way."""
 
@@ -137,9 +141,27 @@ class Prompting:
         provider = candidate.target.provider
         salt = self.turn.meta().salt if self.turn.keeps or self.turn.held is not None else b""
         key = cache_key(provider.vendor, salt, candidate.voice.lacks) if salt else ""
-        self._asks = ask = ask._replace(cache_key=key)
+        self._asks = ask = ask._replace(cache_key=key, asked=self._unstored(ask.asked, candidate))
         self.rendered = rendered = render(ask, target, whole)
         return rendered
+
+    def _unstored(self, asked: ChatRequest, candidate: Candidate) -> ChatRequest:
+        """The conversation is kept here: a vendor that would keep it too is told not to (R5), and then must seal its
+        reasoning, or it could not be sent again."""
+        dialect, route = candidate.door.dialect, self.turn.call.route.contexts
+        extra = asked.extra
+        if dialect is None or dialect.name != RESPONSES or extra is None or extra.dialect != RESPONSES:
+            return asked  # writers of other dialects' requests do so by themselves
+        store = route is not None and route.upstream_store
+        members = extra.members
+        if not store and "thinking" not in candidate.voice.lacks:
+            words = [word for word in spelling(extra, "include", RESPONSES).split(",") if word]
+            for name, value in members:
+                words += strings(value) if name == "include" else []
+            wanted = ",".join(dict.fromkeys([*words, SEALED]))
+            members = tuple([each for each in members if each[0] != "include" and not each[0].startswith("include=")])
+            members += (spelled("include", wanted),)
+        return replace(asked, state=State(store=store), extra=Extra(RESPONSES, members))
 
     def _target(self, candidate: Candidate) -> Target:
         voice, dialect = candidate.voice, candidate.door.dialect

@@ -19,7 +19,7 @@ from tidegate.engine.contexts.prompting import Prompting
 from tidegate.engine.contexts.repository import Held, Repository, asker_of, unavailable
 from tidegate.engine.contexts.templating import Filling, fetch
 from tidegate.engine.contexts.unbroken import unbroken
-from tidegate.engine.models.asking import ModelCall
+from tidegate.engine.models.asking import ModelCall, no_model
 from tidegate.engine.models.choosing import Candidate
 from tidegate.engine.steps import Stepper
 from tidegate.exchange.chat import (
@@ -102,6 +102,8 @@ async def meet(call: ModelCall) -> None:
     fields = call.x.head.index
     wishes = read_wishes(members, fields, call.dialect.name, route.levels, repository.limits)
     kept = wishes.level != "implicit" or (route.implicit == "store" and wishes.store != "none")
+    if not kept and not call.asked:
+        raise no_model()
     if kept:
         call.turn = turn = Turn(call, repository, wishes)
         body = strip(call.body, call.dialect.name, "")
@@ -243,7 +245,7 @@ class Turn:
         if self.wishes.inherit and self.held is not None:
             call.asked = model_of(self.held.view(self.parent()).settings)
         if not call.asked:
-            raise Fault("invalid_request", "model must be the name of a model.", side=CLIENT, reason="model")
+            raise no_model()
         call.reread(strip(call.body, call.dialect.name, call.asked))
         call.members["model"] = call.asked
 

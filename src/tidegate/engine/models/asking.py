@@ -201,6 +201,10 @@ def caller_of(plan: ModelsPlan, x: Exchange) -> CallerPlan:
     return plan.callers.of(identity.consumer, identity.key_id, identity.tenant)
 
 
+def no_model() -> Fault:
+    return Fault("invalid_request", "model must be the name of a model.", side=CLIENT, reason="model")
+
+
 async def read_json(call: ModelCall, body: RequestBody | None) -> None:
     """Take the client's JSON through the strict gate (S3.5)."""
     x = call.x
@@ -235,10 +239,10 @@ async def read_body(call: ModelCall, body: RequestBody | None) -> None:
     members = call.members
     if not call.surface.model:
         model = session_model(members) if call.surface.kind == "realtime_secrets" else members.get("model")
-        if model is None and call.route.contexts is not None:
+        if model is None and call.route.contexts is not None and call.surface.kind == "chat":
             model = ""  # a conversation may know
         elif not isinstance(model, str) or not 0 < len(model) <= MODEL_NAME or not model.isprintable():
-            raise Fault("invalid_request", "model must be the name of a model.", side=CLIENT, reason="model")
+            raise no_model()
         call.asked = model
     if call.surface.stream is None:
         stream = members.get("stream")

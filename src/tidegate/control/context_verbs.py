@@ -29,7 +29,8 @@ from tidegate.ports.context_store import ContextStore
 from tidegate.rules.context_fold import History, read_snapshot
 from tidegate.rules.context_keys import WrongKey, open_context_key, open_tenant_key, unsealer
 from tidegate.wire.context_entry import BrokenEntry, Unseal, plain_unseal, read_entry
-from tidegate.wire.context_json import entry_object, item_object, write_time
+from tidegate.wire.context_history import entry_object
+from tidegate.wire.context_json import item_object, write_time
 
 DONE: Final = 0
 REFUSED: Final = 1

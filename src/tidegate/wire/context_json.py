@@ -1,4 +1,4 @@
-"""Items, ops, selectors, versions and entries as CRP/1 writes them in JSON <-> their values (CRP 1.5, 3, 4).
+"""Items, ops and selectors as CRP/1 writes them in JSON <-> their values (CRP 1.5, 3, 4).
 
 Values are those of ``wire/json_text`` (a number is a ``msgspec.Raw`` of its digits) or plain Python: whoever decodes a
 body has passed it through the gate. Only the shape is judged here; whether an op applies is for the rules. Objects that
@@ -16,38 +16,23 @@ import msgspec
 
 from tidegate.exchange.context import (
     PRIVACY,
-    Added,
     Append,
-    Change,
     Compact,
     Elide,
-    Ended,
-    Entry,
-    EpochBegun,
     Geo,
     Item,
     Mark,
-    Marked,
     Merge,
     Op,
     OpError,
     Patch,
-    PolicyChanged,
     Provenance,
     Put,
     Remove,
-    Removed,
-    Revised,
     Rollback,
     Selector,
     SetPolicy,
-    SettingsChanged,
     Splice,
-    StateChanged,
-    Summed,
-    TemplateChanged,
-    TokenUse,
-    Version,
 )
 from tidegate.exchange.context_ids import is_item_id, is_key
 from tidegate.exchange.context_policy import ContextLimits
@@ -656,77 +641,3 @@ _SELECTOR: Final[dict[str, Callable[[Any, str], Any]]] = {
     "ids": _ids, "type": _types, "key": _pattern, "about": _about, "as_of": _time, "between": _between, "near": _near,
     "bbox": _bbox, "text": _words,
 }  # fmt: skip
-
-
-# -- the log -----------------------------------------------------------------------------------------------------------
-
-
-def use_object(use: TokenUse) -> dict[str, int]:
-    return {"sent": use.sent, "cached": use.cached, "cached_expected": use.cached_expected, "written": use.written,
-            "saved": use.saved, "output": use.output}  # fmt: skip
-
-
-def version_object(version: Version) -> dict[str, Any]:
-    """One node of the history, without what it changed."""
-    made: dict[str, Any] = {
-        "id": version.id, "object": "context.version", "parents": version.parents, "branch": version.branch,
-        "status": version.status, "at": write_time(version.ts),
-    }  # fmt: skip
-    if version.author:
-        made["author"] = version.author
-    if version.use is not None:
-        made["usage"] = use_object(version.use)
-    if version.digest:
-        made["digest"] = write_digest(version.digest)
-    return made
-
-
-def entry_object(entry: Entry) -> dict[str, Any]:
-    """One record of the log, as ``/log`` tells it."""
-    made: dict[str, Any] = {"seq": entry.seq, "kind": entry.kind, "at": write_time(entry.ts), "branch": entry.branch}
-    if entry.version:
-        made["version"] = entry.version
-        made["parents"] = entry.parents
-    if entry.kind == "commit":
-        made["status"] = entry.status
-    if entry.author:
-        made["author"] = entry.author
-    if entry.changes:
-        made["changes"] = [change_object(change) for change in entry.changes]
-    if entry.use is not None:
-        made["usage"] = use_object(entry.use)
-    note = entry.note
-    if note is not None:
-        made["note"] = {name: told for name, told in msgspec.structs.asdict(note).items() if told}
-    return made
-
-
-def change_object(change: Change) -> dict[str, Any]:
-    """What an op came to."""
-    if isinstance(change, Added):
-        return {"change": "added", "items": [item_object(item) for item in change.items]}
-    if isinstance(change, Revised):
-        return {"change": "revised", "item": item_object(change.item)}
-    if isinstance(change, Ended):
-        return {"change": "ended", "id": change.id, "valid_to": write_time(change.valid_to)}
-    if isinstance(change, Removed):
-        return {"change": "removed", "ids": change.ids}
-    if isinstance(change, Marked):
-        return {"change": "marked", "id": change.id, "pinned": change.pinned, "priority": change.priority,
-                "elide": change.elide, "privacy": change.privacy}  # fmt: skip
-    if isinstance(change, Summed):
-        return {"change": "summed", "ids": change.ids, "summary": item_object(change.summary)}
-    if isinstance(change, StateChanged):
-        return {"change": "state", "how": change.how, "value": _raw(change.value)}
-    if isinstance(change, SettingsChanged):
-        return {"change": "settings", "value": _raw(change.value)}
-    if isinstance(change, PolicyChanged):
-        return {"change": "policy", "policy": _raw(change.policy)}
-    if isinstance(change, TemplateChanged):
-        return {"change": "template", "ref": change.ref}
-    assert isinstance(change, EpochBegun)
-    return {"change": "epoch", "reason": change.reason, "renderer": change.renderer}
-
-
-def _raw(value: bytes) -> msgspec.Raw | None:
-    return msgspec.Raw(value) if value else None

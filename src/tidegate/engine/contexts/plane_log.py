@@ -16,7 +16,7 @@ from tidegate.exchange.context import Entry
 from tidegate.exchange.context_ids import MAIN
 from tidegate.exchange.fault import Fault
 from tidegate.exchange.head import CHUNKED, Answer
-from tidegate.wire.context_json import entry_object
+from tidegate.wire.context_history import entry_object
 
 PAGE: Final = 100
 LONGEST_PAGE: Final = 1000

@@ -10,7 +10,6 @@ from tidegate.engine.contexts.plane import Plane, invalid
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Answer
 from tidegate.rules.context_template import compile_template
-from tidegate.rules.context_template import compile_template
 from tidegate.wire.json_text import dumps
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from limit_fakes import RATE, Hand
-from tidegate.authorities.local import GAPS, LocalLimits
 from tidegate.ports.authority import LimitSpec
 
 
@@ -207,20 +206,3 @@ def test_a_worker_that_stood_still_for_an_hour_catches_up() -> None:
     hand.grant(policy, 5)
     assert hand.tick(3600.0) == [{"kind": "back", "items": [["rate", "a", 7, 4]]}]
     assert hand.limits.watched == {}
-
-
-def test_s9_6_whether_the_authority_was_there_is_known_of_the_last_gaps_and_denied_of_earlier_ones() -> None:
-    time = [100.0]
-    limits = LocalLimits(lambda: time[0], lambda message: True, object, lambda work: None)  # type: ignore[arg-type]
-    assert limits.was_there(1.0)
-    for begin in range(200, 200 + 10 * GAPS, 10):
-        time[0] = float(begin)
-        limits.met = True
-        limits.disconnected()
-        assert limits.returning() and not limits.was_there(begin + 0.5)
-        time[0] += 1.5
-        assert not limits.returning()
-        limits.receive({"kind": "grant", "items": []})
-        assert limits.was_there(begin + 1.6)
-    assert not limits.was_there(199.0), "too many gaps since"
-    assert limits.was_there(205.0) and not limits.was_there(211.0)

@@ -596,3 +596,32 @@ def test_s9_6_a_cost_that_no_local_share_could_bear_waits_for_the_authority(tmp_
     late = node.take(0, TOKENS, cost=150_000)
     node.run(1.1)
     assert [verdict.allowed for verdict in late] == [False], "nobody waits for longer"
+
+
+def test_s9_4_authorities_may_die_as_they_like_and_strand_no_tokens_of_calls_under_way(tmp_path: Path) -> None:
+    """Three at a time set 60,000 of 200,000 aside and use 18 each, on four workers."""
+    node = Node(4, journal=tmp_path / "limits.journal")
+    calls: list[tuple[int, list[Any], float]] = []
+    served = 0
+    for step in range(800):
+        node.run(0.01)
+        if step % 100 == 50:
+            node.authority = None
+            node.post = [letter for letter in node.post if letter[2] != "authority"]
+            for limits in node.limits:
+                limits.disconnected()
+        elif step % 100 == 90:
+            node.start_authority()
+            for limits in node.limits:
+                limits.connected()
+        for call in list(calls):
+            row, said, begun = call
+            if said and node.time > begun + 0.02:
+                assert said[0].allowed, (step, said)
+                node.kept[row, TOKENS].give_back("a", 19_982, begun)
+                calls.remove(call)
+                served += 1
+        while len(calls) < 3:
+            row = node.random.randrange(4)
+            calls.append((row, node.take(row, TOKENS, cost=20_000), node.time))
+    assert served > 200

@@ -20,6 +20,10 @@ SLOT_RETRY: Final = 1.0
 """Seconds that a client refused a slot is told to wait."""
 IDLE_SLOTS: Final = 1.0
 """Seconds that unused slots stay with the worker that had them."""
+GAPS: Final = 8
+"""Times without an authority that are remembered."""
+SAME_GAP: Final = 1.0
+"""Seconds between two takes admitted here that belong to one of them."""
 STALE: Final = 3
 """Grants in a row that come after their end, until those who wait are answered here: the node is too busy to lend."""
 SECOND: Final = 1_000_000_000
@@ -47,7 +51,6 @@ class Door(Protocol):
     def reachable(self) -> bool: ...
     def ask(self, bucket: Bucket) -> None: ...
     def give(self, name: str, partition: str, lease: int, rest: int, taken: int = 0, sure: bool = False) -> None: ...
-    def was_there(self, when: float) -> bool: ...
     def returning(self) -> bool: ...
     def hold(self, bucket: Bucket) -> None: ...
     def watch(self, bucket: Bucket, when: float) -> None: ...
@@ -116,6 +119,8 @@ class LeasedPolicy:
         """Units a second that come back by themselves."""
         self.step = spec.per / spec.amount if spec.kind == "rate" else 0.0
         """Seconds a unit (T), 0.0 where units come back otherwise."""
+        self.alone: list[list[float]] = []
+        """When takes were admitted here, at nobody's account: [from, to], the last ones."""
         self.figures = [spec.kind, spec.amount, self.per, self.capacity, spec.calendar, spec.zone]
 
     # -- the hot path ---------------------------------------------------------------------------------------------
@@ -289,7 +294,7 @@ class LeasedPolicy:
                 return
         if bucket is not None:
             bucket.no_until = 0.0  # a "no" does not outlive the units it missed
-        sure = taken > 0.0 and self.limits.was_there(taken)
+        sure = taken > 0.0 and not any(begin <= taken <= end for begin, end in self.alone)
         moment = int((taken or self.now()) * SECOND) if self.windowed else 0
         self.limits.give(self.spec.name, partition, 0, cost, moment, sure)
 
@@ -328,8 +333,19 @@ class LeasedPolicy:
         if self.spec.on_store_error == "deny":
             raise Fault("limiter_unavailable", "The limit of this request cannot be checked.", retry_after=1.0)
         if self.spec.on_store_error == "allow":
+            self._note_alone()
             return Verdict(True, self.capacity, 0.0)
-        return self._own(bucket, cost)
+        verdict = self._own(bucket, cost)
+        if verdict.allowed:
+            self._note_alone()
+        return verdict
+
+    def _note_alone(self) -> None:
+        now = self.now()
+        if self.alone and now < self.alone[-1][1] + SAME_GAP:
+            self.alone[-1][1] = now
+        else:
+            self.alone = [*self.alone[1 - GAPS :], [now, now]]
 
     def _own(self, bucket: Bucket, cost: int) -> Verdict:
         now = self.now()

@@ -40,9 +40,6 @@ PROBE: Final = 1.0
 """Seconds between asks of an authority that is gone."""
 RETURN: Final = 1.0
 """Seconds that a take of several units waits for an authority that has gone: control is started anew meanwhile."""
-GAPS: Final = 8
-"""Times without an authority that are remembered."""
-INFINITE: Final = float("inf")
 OPENING: Final = 1.0
 """Seconds that the first asks of a new worker wait for an authority that has never answered: it may be starting too."""
 
@@ -92,8 +89,7 @@ class LocalLimits:
         self.refunds: dict[tuple[str, str, int, bool], int] = {}
         """Units to refund, by policy, partition, when they were taken (0: that does not matter), and whether it is sure
         that the authority counted them."""
-        self.gaps: deque[list[float]] = deque(maxlen=GAPS)
-        """When the authority was gone: [from, to], the last ones."""
+        self.gone_at = 0.0
         self.held: list[Bucket] = []
         """Buckets with takes that wait for the authority to return."""
         self.slot = int(now() * 100)
@@ -193,14 +189,9 @@ class LocalLimits:
             self.backs = [item for item in backs if item[2] > 0]
             self.refunds |= {key: count for key, count in refunds.items() if key[3] and not key[2]}
 
-    def was_there(self, when: float) -> bool:
-        """Whether the authority was there at *when*: it has charged what was taken then."""
-        oldest = self.gaps[0][0] if len(self.gaps) == GAPS else -1.0
-        return when > oldest and not any(begin <= when <= end for begin, end in self.gaps)
-
     def returning(self) -> bool:
         """Whether an authority that is gone may be back at any moment: control is started anew when it dies."""
-        return self.gone and self.now() < self.gaps[-1][0] + RETURN
+        return self.gone and self.now() < self.gone_at + RETURN
 
     def hold(self, bucket: Bucket) -> None:
         """Ask for *bucket* when the authority is back; it is answered here when that is not soon."""
@@ -253,7 +244,7 @@ class LocalLimits:
         """The authority is gone; all who wait for it are answered here."""
         now = self.now()
         if not self.gone:
-            self.gaps.append([now, INFINITE])
+            self.gone_at = now
         self.gone = True
         self.probe_at = now + PROBE
         asking = self.asking
@@ -268,7 +259,6 @@ class LocalLimits:
         self.met = True
         if self.gone:
             self.gone = False
-            self.gaps[-1][1] = self.now()
             held = self.held
             self.held = []
             for bucket in held:

@@ -22,8 +22,8 @@ PLACES: Final = {"balancer": "balancers", "discovery": "discoveries", "filters":
 INTRODUCTION: Final = """\
 # Configuration
 
-Written by `python -m tidegate.assembly.reference` from `assembly/config.py`, `assembly/config_models.py` and the
-`Config` of every part; do not edit it here.
+Written by `python -m tidegate.assembly.reference` from `assembly/config.py`, `assembly/config_models.py`,
+`assembly/config_contexts.py` and the `Config` of every part; do not edit it here.
 
 Durations are written `500ms 1s 5m 1h`, sizes `512B 64KiB 10MiB`, rates `100/s 600/m`, shares in percent without a sign.
 `${NAME}` stands for a variable of the environment, `${NAME:-default}` gives a default, `${file:/path}` reads a file,

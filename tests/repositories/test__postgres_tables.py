@@ -12,7 +12,7 @@ import pytest
 
 from fakes import FakeTools
 from repositories.conformance import Place, Talk
-from servers.postgres import PROGRAMS, WHY, PostgresServer
+from servers.postgres import LEFT_OUT, WHY, PostgresServer
 from tidegate.exchange.context_log import Asker
 from tidegate.exchange.fault import Fault
 from tidegate.ports.context_store import ContextStore
@@ -22,7 +22,7 @@ from tidegate.repositories.postgres import Config, Postgres
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    if PROGRAMS is None:
+    if LEFT_OUT:
         pytest.skip(WHY)
     with PostgresServer() as running:
         yield running

@@ -9,7 +9,7 @@ import pytest
 
 from fakes import FakeTools
 from repositories.conformance import Place, Talk, item
-from servers.postgres import PROGRAMS, WHY, PostgresServer
+from servers.postgres import LEFT_OUT, WHY, PostgresServer
 from tidegate.exchange.context_log import BLOB, Draft
 from tidegate.ports.context_store import ContextStore
 from tidegate.repositories.postgres import Config, Postgres
@@ -20,7 +20,7 @@ class Tools(FakeTools):
         return os.urandom(size)
 
 
-@pytest.mark.skipif(PROGRAMS is None, reason=WHY)
+@pytest.mark.skipif(LEFT_OUT, reason=WHY)
 def test_a_large_content_is_kept_once_and_goes_with_the_last_who_has_it() -> None:  # CRP 11.2, 53
     async def run() -> None:
         with PostgresServer() as server:

@@ -13,7 +13,7 @@ import pytest
 
 from fakes import FakeTools
 from repositories.kill import TRIALS, Arm, after_a_moment, die, kill_and_retry
-from servers.postgres import PROGRAMS, WHY, PostgresServer
+from servers.postgres import LEFT_OUT, WHY, PostgresServer
 from tidegate.ports.context_store import ContextStore
 from tidegate.repositories import _postgres_tables
 from tidegate.repositories.postgres import Config, Postgres
@@ -41,7 +41,7 @@ def at_a_statement(store: ContextStore, dice: random.Random) -> None:
         setattr(_postgres_tables.Tables, name, dying(getattr(_postgres_tables.Tables, name)))
 
 
-@pytest.mark.skipif(PROGRAMS is None, reason=WHY)
+@pytest.mark.skipif(LEFT_OUT, reason=WHY)
 @pytest.mark.timeout(0 if TRIALS > 50 else 120)
 def test_nothing_acknowledged_is_lost_nothing_doubled_nothing_torn(tmp_path: Path) -> None:  # 57
     parent = os.getpid()

@@ -14,7 +14,7 @@ import pytest
 
 from fakes import FakeTools
 from repositories.kill import TRIALS, Arm, after_a_moment, die, kill_and_retry
-from servers.redis import PROGRAM, WHY, RedisServer
+from servers.redis import LEFT_OUT, WHY, RedisServer
 from tidegate.ports.context_store import ContextStore
 from tidegate.repositories.valkey import Config, Valkey
 
@@ -42,7 +42,7 @@ def at_a_command(store: ContextStore, dice: random.Random) -> None:
         setattr(store, name, dying(getattr(store, name)))
 
 
-@pytest.mark.skipif(PROGRAM is None, reason=WHY)
+@pytest.mark.skipif(LEFT_OUT, reason=WHY)
 @pytest.mark.timeout(0 if TRIALS > 50 else 120)
 def test_nothing_acknowledged_is_lost_nothing_doubled_nothing_torn(tmp_path: Path) -> None:  # 57
     parent = os.getpid()

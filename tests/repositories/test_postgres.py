@@ -12,14 +12,14 @@ import pytest
 from fakes import FakeTools
 from repositories.conformance import CHECKS, Check, Place, Talk, script
 from repositories.whole_turns import told
-from servers.postgres import PROGRAMS, WHY, PostgresServer
+from servers.postgres import LEFT_OUT, WHY, PostgresServer
 from tidegate.exchange.fault import Fault
 from tidegate.ports.context_store import ContextStore
 from tidegate.repositories.memory import Config as MemoryConfig
 from tidegate.repositories.memory import Memory
 from tidegate.repositories.postgres import Config, Postgres, _lock
 
-pytestmark = pytest.mark.skipif(PROGRAMS is None, reason=WHY)
+pytestmark = pytest.mark.skipif(LEFT_OUT, reason=WHY)
 
 
 class Tools(FakeTools):

@@ -16,7 +16,7 @@ from redis.crc import key_slot
 from fakes import FakeTools
 from repositories.conformance import CHECKS, Check, Place, Talk, item, script
 from repositories.whole_turns import told
-from servers.redis import PROGRAM, WHY, RedisCluster, RedisServer
+from servers.redis import LEFT_OUT, WHY, RedisCluster, RedisServer
 from servers.redis import talk as talk_to
 from tidegate.exchange.context_log import IDEMPOTENCY, Draft, Found
 from tidegate.exchange.fault import Fault
@@ -25,7 +25,7 @@ from tidegate.repositories.memory import Config as MemoryConfig
 from tidegate.repositories.memory import Memory
 from tidegate.repositories.valkey import Config, Valkey
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason=WHY)
+pytestmark = pytest.mark.skipif(LEFT_OUT, reason=WHY)
 
 
 class Tools(FakeTools):

@@ -22,6 +22,7 @@ INTERPRETED = {
     "exchange/chat.py": "msgspec structs",
     "exchange/context.py": "msgspec structs",
     "exchange/context_log.py": "msgspec structs",
+    "exchange/context_policy.py": "read by msgspec (rules/policy_choice)",
     "exchange/embeddings.py": "msgspec structs",
     "exchange/ledger.py": "msgspec structs",
     "exchange/record.py": "msgspec structs",

@@ -16,7 +16,7 @@ from redis.crc import key_slot
 from fakes import FakeTools
 from repositories.conformance import CHECKS, Check, Place, Talk, item, script
 from repositories.whole_turns import told
-from servers.redis import LEFT_OUT, WHY, RedisCluster, RedisServer
+from servers.redis import LEFT_OUT, WHY, RedisCluster, RedisServer, Sentinel
 from servers.redis import talk as talk_to
 from tidegate.exchange.context_log import IDEMPOTENCY, Draft, Found
 from tidegate.exchange.fault import Fault
@@ -320,5 +320,17 @@ def test_a_claim_whose_caller_died_is_taken_over(server: RedisServer) -> None:  
         assert loop.time() - begin > 0.5
         assert (await Talk(place, store).begin(b"1", key="k1", scope=scope)).outcome == "attach"
         await stores.close()
+
+    asyncio.run(run())
+
+
+def test_sentinels_say_where_the_server_is(server: RedisServer) -> None:  # CRP 11.6
+    async def run() -> None:
+        with Sentinel(server) as sentinel:
+            stores = Stores(Config(url=sentinel.url, mode="sentinel", service="kept", timeout=5))
+            talk = Talk(Place(stores.opened), await stores.opened())
+            first = await talk.say(b"1")
+            assert await talk.heads() == {"main": first}
+            await stores.close()
 
     asyncio.run(run())

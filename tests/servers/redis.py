@@ -119,3 +119,40 @@ class RedisCluster:
                  trace: TracebackType | None) -> None:  # fmt: skip
         for node in self.nodes:
             node.__exit__(kind, error, trace)
+
+
+class Sentinel:
+    """One sentinel that knows *server* by the name ``kept``."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tidegate-sentinel-"))
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        (self.folder / "conf").write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\nsentinel monitor kept 127.0.0.1 {server.port} 1\n"
+        )
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def __enter__(self) -> Sentinel:
+        assert PROGRAM is not None, WHY
+        self.process = subprocess.Popen(
+            [PROGRAM, str(self.folder / "conf"), "--sentinel"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        end = time.monotonic() + 15
+        while True:
+            with suppress(OSError):
+                if b"127.0.0.1" in talk(self.port, "SENTINEL", "get-master-addr-by-name", "kept"):
+                    return self
+            assert self.process.poll() is None and time.monotonic() < end, "the sentinel does not start"
+            time.sleep(0.02)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:  # fmt: skip
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -11,7 +11,8 @@ from tidegate.engine.contexts.plane import Plane
 from tidegate.engine.contexts.plane_change import delta, plane_apply
 from tidegate.engine.contexts.repository import Held
 from tidegate.engine.contexts.reserving import reserve
-from tidegate.engine.contexts.turn import Turn, answer_of, meet
+from tidegate.engine.contexts.same_turn import answer_of
+from tidegate.engine.contexts.turn import Turn, meet
 from tidegate.engine.models.answering import send_whole
 from tidegate.engine.models.asking import ModelCall
 from tidegate.engine.models.choosing import resolve

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -17,6 +16,7 @@ from tidegate.engine.contexts.compacting import compact_after
 from tidegate.engine.contexts.held import HeldStream
 from tidegate.engine.contexts.prompting import Prompting
 from tidegate.engine.contexts.repository import Held, Repository, asker_of, unavailable
+from tidegate.engine.contexts.same_turn import answer_of, fingerprint, retried
 from tidegate.engine.contexts.templating import Filling, fetch
 from tidegate.engine.contexts.unbroken import unbroken
 from tidegate.engine.models.asking import ModelCall, no_model
@@ -82,11 +82,7 @@ RENEWED: Final = 5.0
 KEY: Final = 256
 """Characters of an ``Idempotency-Key`` that count."""
 
-ADDRESSES: Final = ("context-id", "context-parent", "context-branch")
-"""Fields that address a context."""
-
 _write: Final = msgspec.json.Encoder().encode
-_read_usage: Final = msgspec.json.Decoder(Usage).decode
 
 
 async def meet(call: ModelCall) -> None:
@@ -140,7 +136,7 @@ class Turn:
         self.fp: bytes = fingerprint(call)
         fields = call.x.head.index
         self.key: str = fields.get("idempotency-key", "")[:KEY]
-        self.retry: bool = bool(self.key) or _retried(fields.get("x-stainless-retry-count", ""))
+        self.retry: bool = bool(self.key) or retried(fields)
         self.finishes: bool = wishes.on_disconnect == "finish" or (bool(self.key) and not wishes.on_disconnect)
         self.id: str = ""
         self.scope: str = ""
@@ -228,6 +224,7 @@ class Turn:
         except Fault as fault:
             if not wishes.session or fault.code != "context_not_found":
                 raise
+        if self.held is None:
             await self._create()
         self.scope = self.id
 
@@ -686,31 +683,6 @@ class Turn:
 # -- outside of a turn -------------------------------------------------------------------------------------------------
 
 
-def answer_of(held: Held, version: str, id: str) -> ChatAnswer:
-    """What the model said in *version*, as an answer with the id *id*."""
-    parts: tuple[Part, ...] = ()
-    for entry in held.history.entries(version):
-        if entry.kind != "commit":
-            continue
-        for change in entry.changes:
-            if isinstance(change, Added):
-                for message in messages_of(change.items):
-                    parts += message.parts
-    told = held.history.versions[version].answer
-    if told is None:
-        return ChatAnswer(id=id, choices=(Choice(0, parts),))
-    choice = Choice(0, parts, told.stop or "stop", told.stop_sequence)  # type: ignore[arg-type]
-    usage = _read_usage(told.usage) if told.usage else None
-    return ChatAnswer(id=id, model=told.model, created=told.created, choices=(choice,), usage=usage)
-
-
-def fingerprint(call: ModelCall) -> bytes:
-    """What makes two requests the same one (CRP 5.2): where they go, what they address, what they say."""
-    fields = call.x.head.index
-    address = "\0".join([call.x.path, *[f"{name}={fields[name]}" for name in ADDRESSES if name in fields]])
-    return sha256(address.encode() + b"\0" + call.body).digest()
-
-
 def used(usage: Usage | None) -> TokenUse:
     """Tokens as a version keeps them."""
     if usage is None:
@@ -725,7 +697,3 @@ def commit_failed(reason: str) -> Fault:
 
 def _unknown(id: str) -> bool:
     return False
-
-
-def _retried(text: str) -> bool:
-    return text.isdecimal() and len(text) < 10 and int(text) >= 1

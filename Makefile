@@ -149,6 +149,7 @@ docs: $(DEV)
 	$(BIN)/python -m tidegate.assembly.reference
 	$(BIN)/python -m tidegate.assembly.preset_table
 	$(BIN)/python tests/docs/loss_table.py > docs/llm/losses.md
+	$(BIN)/python tests/docs/crp_proto.py > docs/crp/crp.proto
 
 docs-check: $(DEV)
 	@mkdir -p $(MARKS)

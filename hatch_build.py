@@ -81,8 +81,8 @@ modules = mypycify({arguments!r}, opt_level="2", debug_level="0", multi_file=Tru
 setup(name="tidegate", ext_modules=modules, script_args=["build_ext", "--inplace"])
 """
 """Modules share one library, so that they call each other directly, in one C file each: a single file of them all takes
-the C compiler many times as long. setuptools would compile the files of a library one after another. Symbols are hidden:
-calls between those files need no table then."""
+the C compiler many times as long. setuptools would compile the files of a library one after another. Symbols are
+hidden: calls between those files need no table then."""
 
 
 def modules(package: Path) -> list[str]:

@@ -14,7 +14,8 @@ BASE = "/v1/contexts"
 
 @pytest.mark.parametrize(
     ("method", "rest", "verb"),
-    [("GET", "", "view"), ("HEAD", "", "view"), ("PATCH", "", "patch"), ("DELETE", "", "delete"), ("GET", "/log", "log"),
+    [("GET", "", "view"), ("HEAD", "", "view"), ("PATCH", "", "patch"), ("DELETE", "", "delete"),
+     ("GET", "/log", "log"),
      ("GET", "/diff", "diff"), ("POST", "/rollback", "rollback"), ("POST", "/revert", "revert"),
      ("POST", "/fork", "fork"), ("POST", "/merge", "merge"), ("POST", "/compact", "compact"),
      ("POST", "/redact", "redact"), ("POST", "/render", "render")],

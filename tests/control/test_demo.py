@@ -51,7 +51,9 @@ def test_the_demo_config_is_good(tmp_path: Path) -> None:
     path.write_text(demo.CONFIG)
     checked = check(path, {})
     assert checked.warnings == []
-    assert [r.name for r in checked.built.plan.routes] == ["models", "echo", "private", "slow", "live", "hello"]
+    assert [r.name for r in checked.built.plan.routes] == [
+        "models", "contexts", "echo", "private", "slow", "live", "hello", "crp-discovery",
+    ]  # fmt: skip
     assert len(checked.built.plan.upstreams["echo"].targets) == 2
 
 

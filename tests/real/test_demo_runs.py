@@ -109,15 +109,20 @@ def test_what_the_demo_prints_works_and_all_of_it_ends_together(network: bool, f
         running.says("Ctrl-C ends everything")
         assert run(demo.TRY[0][1]).endswith('{"hello":"world"}')
         until(lambda: re.search(r"usage -c|no language model", running.text), 60, lambda: running.text)
-        stream, message, usage = [
+        running.says("/render -d")
+        assert len(re.findall(r"^ small  \S", running.text, re.MULTILINE)) == 5, running.text
+        assert all(re.search(rf"^ +{who}  ", running.text, re.MULTILINE) for who in ("sent", "back", "fork"))
+        stream, message, usage, log, render = [
             line for line in running.text.splitlines() if re.match(r"curl .*/v1/|\S*tidegate usage", line)
         ]
+        assert run(log).count('"status":"completed"') >= 5
+        assert '"object":"context.render"' in run(render)
         told = run(stream)
         assert told.count('"content":"') >= 3
         assert told.endswith(": x-tidegate-cost: 0\n\ndata: [DONE]\n\n")
         told = run(message)
         assert told.startswith("HTTP/1.1 200 OK") and '"type":"message"' in told and "x-tidegate-cost: 0" in told
-        until(lambda: re.search(r"^small +2 +0 ", run(usage), re.MULTILINE), 10, each=0.2)
+        until(lambda: re.search(r"^small +7 +0 ", run(usage), re.MULTILINE), 10, each=0.2)
         started = running.children()
         assert len(started) >= 6  # services, supervisor, control, two workers, model
         running.process.send_signal(signal.SIGINT)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import http.client
 import json
 import shutil
 import signal
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tidegate.control import local_model
+from tidegate.control.demo_conversation import dialogue
 from tidegate.control.local_model import LocalModel, News
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ ADMIN: Final = "127.0.0.1:9080"
 KEY: Final = "demo-key-for-curl"
 START: Final = 20.0
 """Seconds that services and gateway each may take until they are ready."""
+TURN: Final = 60.0
+"""Seconds that the small model may take for a turn of the demo's conversation."""
 MAX_HEAD: Final = 64 << 10
 MAX_BODY: Final = 1 << 20
 """Bytes of a request that a demo service reads."""
@@ -64,7 +68,12 @@ routes:
     match: {{path: /v1}}
     filters:
       - {{use: api_key}}
-    llm: {{}}
+    llm: {{contexts: {{}}}}
+  - name: contexts
+    match: {{path: /v1/contexts}}
+    filters:
+      - {{use: api_key}}
+    contexts: {{}}
   - name: echo
     match: {{path: /echo}}
     upstream: echo
@@ -146,10 +155,14 @@ def main(install_model: bool = False) -> int:
                 console.print("tidegate: the demo did not start; are the ports 8080, 9080, 8091 and 8092 free?")
                 return 1
             show(console, config)
+            held = False
             model.start()  # last: nobody waits for it
             while all(child.poll() is None for child in children):
                 for news in model.news():
                     tell(console, news, config)
+                    if news.state == "ready" and not held:
+                        held = True
+                        hold(console)
                 time.sleep(0.2)
             console.print("tidegate: the demo ended by itself")
             return 1
@@ -188,6 +201,27 @@ def tell(console: Console, news: News, config: Path) -> None:
     }
     told = words.get(news.state, f"There is no language model: {news.text}. Everything else works.")
     console.print(told, highlight=False, markup=False, soft_wrap=True)
+
+
+def hold(console: Console) -> None:
+    """A conversation that the gateway keeps, as it goes; and how to read it."""
+    from tidegate.client.conversation import Conversation
+    from tidegate.client.door import ContextError, Door
+
+    console.rule("a conversation that the gateway keeps: each turn sends only what is new")
+    talk = Conversation(Door(f"http://{GATEWAY}", KEY, timeout=TURN), "small")
+    try:
+        for who, what in dialogue(talk):
+            console.print(f"{who:>6}  {' '.join(what.split())}", highlight=False, markup=False, soft_wrap=True)
+    except (ContextError, OSError, http.client.HTTPException) as error:
+        console.print(f"It broke off: {error}", highlight=False, markup=False, soft_wrap=True)
+        return
+    plane = f"http://{GATEWAY}/v1/contexts/{talk.id}"
+    offer(console, (
+        ("all that happened, in order", f"curl -H 'x-api-key: {KEY}' {plane}/log"),
+        ("what the next turn would send to the model, token by token",
+         f"curl -H 'x-api-key: {KEY}' {JSON} {plane}/render -d '{{\"model\": \"small\"}}'"),
+    ))  # fmt: skip
 
 
 def interrupt(number: int, frame: object) -> None:

@@ -27,6 +27,7 @@ INTERPRETED = {
     "exchange/ledger.py": "msgspec structs",
     "exchange/record.py": "msgspec structs",
     "wire/openai_frames.py": "msgspec structs",
+    "rules/context_begin.py": "stores derive their branches from its own, and they are interpreted",
     "rules/capability.py": "msgspec structs",
     "rules/cohere_events.py": "msgspec structs",
     "rules/content_block_events.py": "msgspec structs",

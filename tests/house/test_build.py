@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -72,3 +73,28 @@ def test_nothing_waits_inside_a_handler_that_is_compiled(hook: ModuleType) -> No
                 waits = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncWith, ast.AsyncFor)
                 found += [f"{file.name}:{w.lineno}" for one in inside for w in ast.walk(one) if isinstance(w, waits)]
     assert found == []
+
+
+def test_no_interpreted_class_derives_from_a_compiled_one(hook: ModuleType) -> None:
+    """It cannot: making one of them is a TypeError, in a wheel only. Protocols promise, they are no parents."""
+    compiled = {name.removesuffix(".py").replace("/", ".") for name in hook.modules(SOURCE)}
+    found = []
+    for file in SOURCE.rglob("*.py"):
+        if f"tidegate.{'.'.join(file.relative_to(SOURCE).with_suffix('').parts)}" in compiled:
+            continue
+        tree = ast.parse(file.read_text())
+        parents: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in compiled:
+                parents |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        for node in ast.walk(tree):
+            for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                parent = parents.get(ast.unparse(base).partition("[")[0])
+                if parent is not None and not protocol(parent):
+                    found.append(f"{file.name}: {parent}")
+    assert found == []
+
+
+def protocol(parent: str) -> bool:
+    module, _, name = parent.rpartition(".")
+    return bool(getattr(getattr(import_module(module), name), "_is_protocol", False))

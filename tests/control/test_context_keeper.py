@@ -25,6 +25,8 @@ class Store:
         self.owner = ""
         self.expired = expired
         self.calls: list[str] = []
+        self.flying: list[tuple[str, str, str]] = []
+        self.settled: list[tuple[str, list[tuple[str, str]]]] = []
 
     async def open(self) -> None:
         self.calls.append("open")
@@ -33,6 +35,13 @@ class Store:
 
     async def close(self) -> None:
         self.calls.append("close")
+
+    async def in_flight(self) -> list[tuple[str, str, str]]:
+        return self.flying
+
+    async def settle(self, owner: str, ids: list[tuple[str, str]]) -> int:
+        self.settled.append((owner, ids))
+        return len(ids)
 
     async def sweep(self, limit: int) -> int:
         self.calls.append("sweep")
@@ -151,5 +160,19 @@ def test_a_sweep_that_finds_as_many_as_it_may_is_followed_by_another() -> None:
         keeper.take(runtime, plan(store))
         await until(lambda: store.expired == 0)
         assert store.calls[:4] == ["open", "sweep", "sweep", "sweep"]
+
+    run(work)
+
+
+def test_who_opens_a_store_ends_the_turns_of_the_dead_and_of_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context_keeper, "has_died", lambda owner: owner == "dead")
+
+    async def work(keeper: ContextKeeper, runtime: Any, logged: list[str]) -> None:
+        store = Store()
+        store.flying = [("dead", "t", "one"), ("alive", "t", "two"), ("", "t", "three"), ("dead", "u", "four")]
+        await keeper.prepare(plan(store))
+        await until(lambda: logged != [])
+        assert store.settled == [("dead", [("t", "one"), ("u", "four")])]
+        assert logged == ["turns of a worker that died were ended"]
 
     run(work)

@@ -714,11 +714,14 @@ async def turns_of_a_dead_worker_are_settled_by_its_name(place: Place) -> None:
     other.store = second
     live = await other.begin(b"1")
     ids = [(place.tenant, one.id), (place.tenant, other.id), (place.tenant, "ctx_" + place.ulid())]
+    flying = {one.id: "worker-1", other.id: "worker-2"} if store.name in ("memory", "sqlite") else {}
+    assert {id: owner for owner, tenant, id in await second.in_flight() if tenant == place.tenant} == flying
     assert await second.settle("worker-1", ids) == 1
     assert await second.settle("worker-1", ids) == 0
     assert await one.heads() == {"main": dead.version}
     assert (await one.end(dead)).outcome == "fenced"
     assert (await other.end(live)).outcome == "ok"
+    assert [tenant for _, tenant, _ in await second.in_flight() if tenant == place.tenant] == []
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""The context store of one worker: opened after the fork, tried again while it is out, swept, closed at the end.
+"""The context store of one worker: opened after the fork, rid of what the dead left in flight, tried again while it is
+out, swept, closed at the end.
 
 A store that cannot be opened keeps no worker from serving: calls that need it get 503 until it is there (I9).
 """
@@ -7,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from tidegate.control.owner_name import has_died, owner_name
 from tidegate.engine.contexts.repository import Repository
 from tidegate.engine.runtime import Runtime
 from tidegate.exchange.fault import Fault
@@ -37,7 +37,7 @@ class ContextKeeper:
     def __init__(self, loop: asyncio.AbstractEventLoop, log: Callable[..., None]) -> None:
         self._loop = loop
         self._log = log
-        self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._owner = owner_name()
         self._open: dict[ContextStore, ContextsPlan] = {}
         """Stores that are open."""
         self._plan: ContextsPlan | None = None
@@ -97,7 +97,19 @@ class ContextKeeper:
             self._log("error", "the context store cannot be opened", store=store.name, error=str(error))
             return False
         self._open[store] = plan
+        self._spawn(self._inherit(store))
         return True
+
+    async def _inherit(self, store: ContextStore) -> None:
+        """End the turns of workers that were killed: nobody waits out their leases (CRP 5.2). Whoever dies is replaced,
+        and the one who takes its place comes here."""
+        with contextlib.suppress(Fault):
+            held: dict[str, list[tuple[str, str]]] = {}
+            for owner, tenant, id in await store.in_flight():
+                held.setdefault(owner, []).append((tenant, id))
+            for owner in [owner for owner in held if has_died(owner)]:
+                count = await store.settle(owner, held[owner])
+                self._log("warning", "turns of a worker that died were ended", store=store.name, turns=count)
 
     async def _seek(self, plan: ContextsPlan) -> None:
         while plan is self._plan:

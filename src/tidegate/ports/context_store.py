@@ -56,7 +56,7 @@ class ContextStore(Protocol):
     instant: bool
     """No method but ``changed`` ever waits."""
     owner: str
-    """Whose turns these are, "" by default: set before the first begin, and named to ``settle`` by who saw it die."""
+    """Whose turns these are, "" by default: set before the first begin, and named to ``settle`` by who knows it dead."""
 
     async def open(self) -> None:
         """Connect, make what is missing (tables, scripts), refuse a layout that is newer. Raises
@@ -84,7 +84,11 @@ class ContextStore(Protocol):
 
     async def settle(self, owner: str, ids: Sequence[tuple[str, str]]) -> int:
         """End the turns of a dead worker without waiting for their leases: *ids* are (tenant, context). How many. Only
-        for a supervisor that saw it die."""
+        for who knows that it is dead: what it does next would be fenced."""
+
+    async def in_flight(self) -> list[tuple[str, str, str]]:
+        """(owner, tenant, context) of every turn in flight, for who looks for those of the dead. Nothing from a store
+        of several machines: their workers cannot be judged from here, and their leases end by themselves."""
 
     # -- entries without a call ----------------------------------------------------------------------------------------
 

@@ -62,6 +62,7 @@ CREATE TABLE IF NOT EXISTS alias (tenant TEXT, subject TEXT, name TEXT, id TEXT,
 CREATE INDEX IF NOT EXISTS alias_id ON alias (tenant, id);
 CREATE TABLE IF NOT EXISTS ref (tenant TEXT, id TEXT, branch TEXT, head TEXT, pending TEXT, token BLOB, fence INT,
   lease_until INT, span INT, owner TEXT, ending BLOB, pad INT, PRIMARY KEY (tenant, id, branch)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS ref_flight ON ref (owner) WHERE pending <> '';
 CREATE TABLE IF NOT EXISTS entry (tenant TEXT, id TEXT, seq INT, kind INT, ver TEXT, parents TEXT, branch TEXT,
   status INT, fp BLOB, digest BLOB, ts INT, body BLOB, PRIMARY KEY (tenant, id, seq)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entry_ver ON entry (tenant, ver);
@@ -426,6 +427,10 @@ class Tables:
         """All that live, or those of one tenant, or one."""
         return self.rows("SELECT tenant, id FROM ctx WHERE gone = 0 AND (? = '' OR tenant = ?) AND (? = '' OR id = ?)",
                          tenant, tenant, id, id)  # fmt: skip
+
+    def in_flight(self) -> list[tuple[str, str, str]]:
+        """Owner, tenant and context of each turn in flight."""
+        return self.rows("SELECT owner, tenant, id FROM ref WHERE pending <> ''")
 
     def damage(self, tenant: str, id: str) -> list[Damage]:
         """Of one context; of the file, where it is so broken that it cannot be read."""

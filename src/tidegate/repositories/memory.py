@@ -238,6 +238,11 @@ class Memory:
                     count += 1
         return count
 
+    async def in_flight(self) -> list[tuple[str, str, str]]:
+        return [
+            (ref.owner, *key) for key, context in self._contexts.items() for ref in context.refs.values() if ref.pending
+        ]
+
     # -- entries without a call ----------------------------------------------------------------------------------------
 
     async def append(self, asker: Asker, id: str, record: Addition) -> Appended:

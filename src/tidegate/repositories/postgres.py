@@ -165,6 +165,9 @@ class Postgres:
                                        lambda tables, id=context: tables.settle_of(owner, id))  # type: ignore[misc]  # fmt: skip
         return count
 
+    async def in_flight(self) -> list[tuple[str, str, str]]:
+        return []
+
     # -- entries without a call ----------------------------------------------------------------------------------------
 
     async def append(self, asker: Asker, id: str, record: Addition) -> Appended:

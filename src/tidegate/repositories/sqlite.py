@@ -326,6 +326,9 @@ class Sqlite:
     async def settle(self, owner: str, ids: Sequence[tuple[str, str]]) -> int:
         return await self._write(None, Writing.settle_of, owner, ids)
 
+    async def in_flight(self) -> list[tuple[str, str, str]]:
+        return await self._read(Tables.in_flight)
+
     async def append(self, asker: Asker, id: str, record: Addition) -> Appended:
         return await self._write((asker.tenant, id), Writing.append, asker, id, record)
 

@@ -323,6 +323,9 @@ class Valkey:
             count += await self._within(self._run("settle", Asker(tenant, all=True), id, (owner,)))
         return count
 
+    async def in_flight(self) -> list[tuple[str, str, str]]:
+        return []
+
     # -- entries without a call ----------------------------------------------------------------------------------------
 
     async def append(self, asker: Asker, id: str, record: Addition) -> Appended:

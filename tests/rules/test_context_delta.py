@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +16,7 @@ from tidegate.exchange.context import (
     Append,
     Compact,
     Ended,
+    Entry,
     Item,
     Mark,
     Marked,
@@ -22,6 +24,7 @@ from tidegate.exchange.context import (
     Op,
     Patch,
     PolicyChanged,
+    Privacy,
     Provenance,
     Put,
     Remove,
@@ -38,6 +41,8 @@ from tidegate.exchange.context_policy import ContextLimits
 from tidegate.exchange.fault import Fault
 from tidegate.rules.context_delta import Applied, Stamp, apply
 from tidegate.rules.context_fold import fold
+from tidegate.rules.context_keys import sealer
+from tidegate.wire.context_entry import write_entry
 from tidegate.wire.json_text import dumps, loads
 
 LIMITS = ContextLimits()
@@ -64,6 +69,7 @@ BASE = fold(
     "cv_1",
     5,
 )  # fmt: skip
+PUBLIC = fold(BASE, (Marked("f1", False, 7, "", "public"),), "cv_1", 5)
 
 
 def stamp(version: str = "cv_2", **wanted: Any) -> Stamp:
@@ -552,7 +558,58 @@ def test_a_struck_item_is_not_edited() -> None:
 
 def test_mark_changes_what_it_says_and_leaves_the_rest() -> None:
     assert done(Mark(id="f1", pinned=True)).changes == (Marked("f1", True, 7, "", "internal"),)
-    assert done(Mark(id="f1", elide="drop", privacy="secret")).changes == (Marked("f1", False, 7, "drop", "secret"),)
+    assert done(Mark(id="f1", elide="drop", privacy="internal"), view=PUBLIC).changes == (
+        Marked("f1", False, 7, "drop", "internal"),
+    )
+
+
+@pytest.mark.parametrize("privacy", ["personal", "sensitive", "secret"])
+def test_mark_writes_anew_what_lies_plain_and_may_no_longer_CRP_10(privacy: Privacy) -> None:
+    applied = done(Mark(id="f1", elide="drop", privacy=privacy))
+    (change,) = applied.changes
+    assert isinstance(change, Revised)
+    old = BASE.items[4]
+    wanted = msgspec.structs.replace(old, rev=1, elide="drop", privacy=privacy, tokens=len(old.content))
+    assert (change.item, applied.view.items[4]) == (wanted, wanted)
+    assert applied.view.by_key == BASE.by_key
+
+
+def test_the_content_of_a_marked_item_is_stored_sealed_CRP_10() -> None:
+    seal = sealer(bytes(32), "t", "ctx", os.urandom)
+    applied = done(Mark(id="m1", privacy="personal"))
+    draft, _ = write_entry(Entry(kind="delta", version="cv_2", changes=applied.changes), seal)
+    (payload,) = draft.payloads
+    assert (payload.item, payload.rev, bool(payload.ikey), b"hello" in payload.body) == ("m1", 1, True, False)
+
+
+def test_a_class_that_rises_from_sealed_to_sealed_writes_nothing_anew() -> None:
+    view = done(Mark(id="m1", privacy="personal")).view
+    assert done(Mark(id="m1", privacy="secret"), view=view).changes == (Marked("m1", False, 5, "", "secret"),)
+
+
+def test_what_a_delta_brings_and_marks_never_lies_plain_CRP_10() -> None:
+    ops = (Append(items=(say("new"), say("other"))), Splice(id="m1", at=0, insert="x"))
+    applied = done(*ops, Mark(id="new", privacy="personal"), Mark(id="m1", privacy="personal"))
+    added, revised, *marked = applied.changes
+    assert isinstance(added, Added) and isinstance(revised, Revised)
+    assert [item.privacy for item in added.items] == ["personal", "internal"]
+    assert (revised.item.privacy, revised.item.rev) == ("personal", 1)
+    assert marked == [Marked("new", False, 5, "", "personal"), Marked("m1", False, 5, "", "personal")]
+    summary = Item(id="sum", type="summary", content=b'"short"')
+    summed = done(Compact(first="m3", last="m3", summary=summary), Mark(id="sum", privacy="secret")).changes[0]
+    assert isinstance(summed, Summed) and summed.summary.privacy == "secret"
+
+
+def test_what_was_redacted_has_no_content_to_write_anew() -> None:
+    view = fold(BASE, (Added((Item(id="gone", type="redacted"),)),), "cv_1", 1)
+    assert done(Mark(id="gone", privacy="secret"), view=view).changes == (Marked("gone", False, 5, "", "secret"),)
+
+
+def test_a_put_of_what_is_there_seals_it_where_its_class_rises_CRP_10() -> None:
+    content = b'{"seat":1.10,"car":[1,2]}'
+    (change,) = done(Put(item=fact("travel.class", content, privacy="personal"))).changes
+    assert isinstance(change, Revised)
+    assert (change.item.id, change.item.rev, change.item.priority, change.item.privacy) == ("f1", 1, 7, "personal")
 
 
 def test_mark_cannot_lower_a_class_15() -> None:

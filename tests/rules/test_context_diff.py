@@ -282,6 +282,14 @@ def test_each_change_is_told_as_the_op_that_makes_it() -> None:
     )
 
 
+def test_a_revision_that_changes_hints_is_told_as_a_mark_too() -> None:
+    changes = (Revised(say("m1", b'"y"', rev=1, priority=2, privacy="personal")),)
+    assert ops_of(changes, A) == (
+        Patch(on="m1", patch=b'[{"op":"replace","path":"/content","value":"y"}]'),
+        Mark(id="m1", priority=2, privacy="personal"),
+    )
+
+
 def test_nothing_is_told_of_what_was_struck_or_changes_nothing() -> None:
     changes = (
         Added((Item(id="r", type="redacted"),)),

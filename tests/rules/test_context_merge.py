@@ -293,6 +293,13 @@ def test_a_class_is_the_higher_of_both_sides_15() -> None:
     assert union(ours, theirs, "theirs").items[-1].privacy == "personal"
 
 
+def test_what_lies_plain_on_our_side_is_sealed_where_theirs_is_personal_CRP_10() -> None:
+    ours, theirs = ours_and_theirs([Mark(id="m1", pinned=True)], [Mark(id="m1", privacy="personal")])
+    (change,) = merge(BASE, ours, theirs).changes
+    mine = ours.items[ours.by_id["m1"]]
+    assert change == Revised(msgspec.structs.replace(mine, rev=2, privacy="personal"))
+
+
 def test_removals_and_marks_are_changes_of_their_own() -> None:
     ours, theirs = ours_and_theirs([], [Remove(id="m1"), Mark(id="m2", elide="drop")])
     assert merge(BASE, ours, theirs).changes == (Marked("m2", False, 5, "drop", "internal"), Removed(("m1",)))

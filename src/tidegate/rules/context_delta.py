@@ -32,6 +32,7 @@ from tidegate.exchange.context import (
     Op,
     Patch,
     PolicyChanged,
+    Privacy,
     Provenance,
     Put,
     Remove,
@@ -50,6 +51,7 @@ from tidegate.exchange.context_policy import ContextLimits
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.rules.context_begin import higher
 from tidegate.rules.context_fold import Folding
+from tidegate.rules.context_keys import PLAIN
 from tidegate.rules.json_patch import (
     CannotApply,
     Operation,
@@ -301,7 +303,7 @@ class _Delta:
             self.warnings.append(f"delta_updates/{number}: equal to what is there, nothing was put")
             hints = _Hints(old, made)
             if hints.change is not None:
-                self._log(hints.change)
+                self._hint(old, hints.change)
             return
         self._log(Ended(old.id, self.stamp.now))
         self._log(Added((_replace(made, supersedes=old.id, privacy=higher(old.privacy, made.privacy)),)))
@@ -471,15 +473,40 @@ class _Delta:
                 raise _Refused("bad_value", "/privacy")
             if _RANK[op.privacy] < _RANK[item.privacy]:
                 raise _Refused("class_lowered", "/privacy")
-        self._log(
+        self._hint(
+            item,
             Marked(
                 item.id,
                 item.pinned if op.pinned is None else op.pinned,
                 item.priority if op.priority is None else op.priority,
                 item.elide if op.elide is None else op.elide,
                 item.privacy if op.privacy is None else op.privacy,
-            )
+            ),
         )
+
+    def _hint(self, item: Item, marked: Marked) -> None:
+        """Other hints for *item*. A class that is kept sealed needs a content to seal: where the one that is there lies
+        plain, the item is written anew (CRP 10)."""
+        if not leaves_plain(item, marked.privacy) or self._seal_own(item.id, marked.privacy):
+            self._log(marked)
+        else:
+            self._log_revision(item, with_hints(item, marked))
+
+    def _seal_own(self, id: str, privacy: Privacy) -> bool:
+        """Raise the class of what this delta itself wrote of the item, which lies nowhere yet. False: it wrote none."""
+        found = False
+        for place, change in enumerate(self.changes):
+            if isinstance(change, Added) and any(item.id == id for item in change.items):
+                items = [_replace(item, privacy=privacy) if item.id == id else item for item in change.items]
+                self.changes[place] = Added(tuple(items))
+            elif isinstance(change, Revised) and change.item.id == id:
+                self.changes[place] = Revised(_replace(change.item, privacy=privacy))
+            elif isinstance(change, Summed) and change.summary.id == id:
+                self.changes[place] = Summed(change.ids, _replace(change.summary, privacy=privacy))
+            else:
+                continue
+            found = True
+        return found
 
     # -- the rest ------------------------------------------------------------------------------------------------------
 
@@ -552,6 +579,18 @@ def says_the_same(one: Item, two: Item) -> bool:
 def same_json(one: Raw, two: Raw) -> bool:
     """Equality by value, as RFC 6902 4.6 has it."""
     return one == two or (bool(one) and bool(two) and same(loads(one), loads(two)))
+
+
+def leaves_plain(item: Item, privacy: Privacy) -> bool:
+    """Was the content of *item* kept plain, and may it be no longer once *privacy* is its class?"""
+    return item.privacy in PLAIN and privacy not in PLAIN and item.type != "redacted"
+
+
+def with_hints(item: Item, marked: Marked) -> Item:
+    """*item* as *marked* says."""
+    return _replace(
+        item, pinned=marked.pinned, priority=marked.priority, elide=marked.elide, privacy=marked.privacy
+    )  # fmt: skip
 
 
 class _Hints:

@@ -195,6 +195,9 @@ def ops_of(changes: Iterable[Change], before: View) -> tuple[Op, ...]:
             patch = [] if old is None else _item_patch(old, change.item)
             if patch:
                 found.append(Patch(on=change.item.id, patch=dumps(patch)))
+            mark = None if old is None else _mark_between(old, change.item)
+            if mark is not None:
+                found.append(mark)
         elif isinstance(change, Removed):
             found += [Remove(id=id) for id in change.ids]
         elif isinstance(change, Marked):

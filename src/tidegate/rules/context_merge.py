@@ -40,7 +40,7 @@ from tidegate.exchange.context import (
     View,
 )
 from tidegate.rules.context_begin import higher
-from tidegate.rules.context_delta import says_the_same
+from tidegate.rules.context_delta import leaves_plain, says_the_same, with_hints
 from tidegate.rules.context_diff import patch_between
 from tidegate.rules.json_patch import Pointer, parse_pointer, same, write_pointer
 from tidegate.wire.context_json import item_object
@@ -295,7 +295,15 @@ class _Union:
             hints = _hints(other)
         privacy = higher(mine.privacy, other.privacy)
         if hints != _hints(mine) or privacy != mine.privacy:
-            self.changes.append(Marked(mine.id, *hints, privacy))
+            self._mark(mine, other, Marked(mine.id, *hints, privacy))
+
+    def _mark(self, mine: Item, other: Item, marked: Marked) -> None:
+        """Hints for ours; written anew where its content lies plain and may no longer (CRP 10)."""
+        if not leaves_plain(mine, marked.privacy):
+            self.changes.append(marked)
+            return
+        rev = max(mine.rev, other.rev) + 1
+        self.changes.append(Revised(_replace(with_hints(mine, marked), rev=rev, digest=b"")))
 
     def _keyed(self, key: str) -> None:
         was, mine, other = _at_key(self._base, key), _at_key(self._ours, key), _at_key(self._theirs, key)
@@ -335,7 +343,7 @@ class _Union:
         """Ours stays, and is no less private than theirs."""
         privacy = higher(mine.privacy, other.privacy)
         if privacy != mine.privacy:
-            self.changes.append(Marked(mine.id, mine.pinned, mine.priority, mine.elide, privacy))
+            self._mark(mine, other, Marked(mine.id, mine.pinned, mine.priority, mine.elide, privacy))
 
     # -- state and the rest --------------------------------------------------------------------------------------------
 

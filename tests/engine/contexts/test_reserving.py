@@ -71,6 +71,29 @@ def test_where_the_route_degrades_the_answer_says_so_I9() -> None:
     play(scene, one_model(), store=store, outage="degrade")
 
 
+@pytest.mark.parametrize("named", [{"store": True}, {"context_id": "ctx_" + ULID}, {"session_id": "s"}])
+def test_a_store_that_was_never_opened_degrades_as_one_that_is_out_I9(named: dict[str, Any]) -> None:
+    async def scene(house: House) -> None:
+        house.runtime.contexts = None
+        status, fields, body, asked = await turn(house, house.client(), chat("one", **named), "first")
+        assert (status, texts(asked)) == (200, ["one"])
+        assert (fields["context-degraded"], body["context"]["version"]) == ("?1", None)
+        assert "context-version" not in fields and "context-id" not in fields
+
+    play(scene, one_model(), outage="degrade")
+
+
+def test_a_store_that_was_never_opened_is_503_for_who_needs_it_I9() -> None:
+    async def scene(house: House) -> None:
+        house.runtime.contexts = None
+        client = house.client()
+        status, _, body, asked = await turn(house, client, chat("one", store=True), "")
+        assert (status, body["error"]["code"], asked) == (503, "store_unavailable", None)
+        assert (await turn(house, client, chat("one"), "first"))[0] == 200  # hints ask no store
+
+    play(scene, one_model())
+
+
 def test_a_store_that_never_answers_is_503_after_its_patience_58() -> None:
     store = SlowStore()
 

@@ -87,13 +87,17 @@ _write: Final = msgspec.json.Encoder().encode
 
 async def meet(call: ModelCall) -> None:
     """Find the conversation that *call* means: afterwards ``call.turn`` is it, or None where the call means none.
-    Raises 400 for what contradicts itself, 404 and 410 for what is not there."""
+    Raises 400 for what contradicts itself, 404 and 410 for what is not there, 503 ``store_unavailable``; a store that
+    was never opened is one that is out (I9)."""
     route = call.route.contexts
-    repository: Repository | None = call.runtime.contexts
     if route is None or call.surface.kind != "chat":
         return
+    repository: Repository | None = call.runtime.contexts
     if repository is None:
-        raise unavailable()
+        plan = call.runtime.plan.contexts
+        if plan is None:
+            raise unavailable()
+        repository = Repository(call.runtime, plan)
     members = call.members
     fields = call.x.head.index
     wishes = read_wishes(members, fields, call.dialect.name, route.levels, repository.limits)
@@ -185,6 +189,8 @@ class Turn:
         """The context, as far as there is one, and the model where the call left it out."""
         began = self.call.runtime.clock()
         try:
+            if self.call.runtime.contexts is None:
+                raise unavailable()
             await self._find()
         except Fault as fault:
             self.degrade(fault)

@@ -116,3 +116,13 @@ def test_8_5_while_nobody_talks_half_a_window_is_worth_it() -> None:
     policy = ContextPolicy("p")
     assert is_worth_it(501, 1000, policy) and not is_worth_it(500, 1000, policy) and not is_worth_it(501, 0, policy)
     assert not is_worth_it(501, 1000, ContextPolicy("p", compact=Compaction(idle=False)))
+
+
+@pytest.mark.parametrize(
+    ("classes", "wanted"),
+    [(("secret", "internal"), "personal"), (("secret", "sensitive"), "sensitive"), (("public", "public"), "public")],
+)
+def test_a_summary_is_of_the_highest_class_that_its_model_was_shown(classes: tuple[str, str], wanted: str) -> None:
+    found = [item(str(place), privacy=privacy) for place, privacy in enumerate(classes)]
+    change = summed("it_s", "Short.", found, "openai", "m", 7)
+    assert change is not None and change.summary.privacy == wanted

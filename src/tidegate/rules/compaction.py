@@ -106,11 +106,11 @@ def summary_request(model: str, found: Sequence[Item], policy: ContextPolicy) ->
 
 def summed(id: str, text: str, found: Sequence[Item], vendor: str, model: str, now: int) -> Summed | None:
     """The change that puts *text* in the place of *found*; None for a summary that is empty or not shorter. Its class
-    is the highest of theirs; of a secret it says no more than its name."""
+    is the highest of theirs, where a secret counts as personal: of it the model was shown no more than its name."""
     text = text.strip()
     if not text:
         return None
-    shown = [item.privacy if item.privacy != "secret" else "sensitive" for item in found]
+    shown = [item.privacy if item.privacy != "secret" else "personal" for item in found]
     privacy = PRIVACY[max([PRIVACY.index(each) for each in shown])]
     item = Item(
         id=id, type="summary", content=encode(text), privacy=privacy, covers=(found[0].id, found[-1].id),

@@ -158,6 +158,18 @@ def test_a_failing_summariser_changes_nothing() -> None:
     play(scene)
 
 
+def test_no_summary_of_sensitive_contents_is_asked_for_on_a_route_that_is_not_tagged_CRP_10() -> None:
+    async def scene(house: House, client: Side) -> None:
+        items = long_dialogue()["items"]
+        items[0]["privacy"] = "sensitive"
+        _, made = await asked(client, "POST", BASE, {"items": items})
+        for verb in ("compact", "render"):
+            status, told = await asked(client, "POST", f"{BASE}/{made['id']}/{verb}", {"model": "fast"})
+            assert (status, told["code"], house.upstreams) == (422, "policy_forbidden", [])
+
+    play(scene)
+
+
 def test_without_a_route_to_models_there_is_nobody_to_ask() -> None:
     async def scene(house: House, client: Side) -> None:
         _, made = await asked(client, "POST", BASE, {})

@@ -11,9 +11,16 @@ from context_house import CHAT, RESPONSES, SlowStore, answers, asks, chat, heard
 from conversation import House, Side, settle
 from model_house import ask, completion, whole
 
-from tidegate.exchange.context import Level
+from tidegate.engine.contexts.repository import Repository
+from tidegate.exchange.context import Entry, Level
+from tidegate.exchange.context_ids import version_id
+from tidegate.exchange.context_log import Addition, Asker
 from tidegate.exchange.context_policy import ContextLimits
 from tidegate.ports.contexts import RouteContexts
+from tidegate.rules.context_delta import Stamp, apply
+from tidegate.rules.item_messages import estimate
+from tidegate.wire.context_entry import write_entry
+from tidegate.wire.context_json import read_ops
 
 ULID = "01J9ZK3V7Q2M8N4R6T0W5X1Y3B"
 
@@ -109,6 +116,83 @@ def test_a_store_that_never_answers_is_503_after_its_patience_58() -> None:
         assert (status, body["error"]["code"], house.upstreams) == (503, "store_unavailable", [])
 
     play(scene, one_model(), store=store)
+
+
+# -- classes -----------------------------------------------------------------------------------------------------------
+
+
+def private(privacy: str, **more: Any) -> dict[str, Any]:
+    item = {"type": "message", "role": "user", "content": "mine", "privacy": privacy}
+    return chat("one", delta_updates=[{"op": "append", "items": [item]}], **more)
+
+
+@pytest.mark.parametrize("kept", ["durable", "none"])
+def test_sensitive_contents_go_to_tagged_routes_only_CRP_10(kept: str) -> None:
+    store = SlowStore()
+
+    async def scene(house: House) -> None:
+        status, fields, body, asked = await turn(
+            house, house.client(), private("sensitive", context={"store": kept}), ""
+        )
+        assert (status, body["error"]["code"], asked) == (422, "policy_forbidden", None)
+        assert fields["x-should-retry"] == "false"
+        assert "begin" not in store.calls
+
+    play(scene, one_model(), store=store)
+
+
+@pytest.mark.parametrize("privacy", ["personal", "secret"])
+def test_other_classes_go_to_any_route_CRP_10(privacy: str) -> None:
+    async def scene(house: House) -> None:
+        body = private(privacy, store=True)
+        assert (await turn(house, house.client(), body, "first"))[0] == 200
+
+    play(scene, one_model())
+
+
+def test_a_tagged_route_serves_sensitive_contents_CRP_10() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        status, _, body, asked = await turn(house, client, private("sensitive", store=True), "first")
+        assert (status, texts(asked)) == (200, ["mine", "one"])
+        status, _, _, asked = await turn(house, client, chat("two", context_id=body["context"]["id"]), "second")
+        assert (status, texts(asked)) == (200, ["mine", "one", "first", "two"])
+
+    play(scene, one_model(), route_contexts=RouteContexts(sensitive=True))
+
+
+def test_what_another_worker_made_sensitive_meanwhile_is_seen_before_a_provider_hears_CRP_10() -> None:
+    async def scene(house: House) -> None:
+        client = house.client()
+        context = await begun(house, client)
+        here = house.runtime.contexts
+        house.runtime.contexts = Repository(house.runtime, here.plan)  # another worker, another copy
+        tagged = [{"op": "append", "items": [{"type": "document", "content": "theirs", "privacy": "sensitive"}]}]
+        await somebody_adds(house, context["id"], tagged)
+        house.runtime.contexts = here
+        status, _, body, asked = await turn(house, client, chat("two", context_id=context["id"]), "")
+        assert (status, body["error"]["code"], asked) == (422, "policy_forbidden", None)
+        await settle()
+        held = await here.load(Asker("default", all=True), context["id"], fresh=True)
+        assert [each.status for each in held.history.versions.values()] == ["completed", "completed", "failed"]
+
+    play(scene, one_model())
+
+
+async def somebody_adds(house: House, id: str, ops: list[Any]) -> None:
+    """A delta of somebody else, without a model."""
+    repository = house.runtime.contexts
+    asker = Asker("default", all=True)
+    held = await repository.load(asker, id)
+    version, head = version_id(repository.mint()), held.head("main")
+    stamp = Stamp(now=repository.now(), version=version, mint=repository.mint, tokens=estimate,
+                  limits=repository.limits)  # fmt: skip
+    changes = apply(held.view(head), read_ops(ops, repository.limits), stamp).changes
+    entry = Entry(kind="delta", version=version, ts=repository.now(), changes=changes)
+    draft, entry = write_entry(entry, repository.seal(held.meta))
+    record = Addition(kind="delta", version=version, entry=draft, privacy="sensitive",
+                      digest=held.history.digest_with(version, draft.body, (head,)))  # fmt: skip
+    assert (await repository.append(asker, id, record, entry))[0].outcome == "ok"
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------

@@ -96,7 +96,8 @@ async def shorten(plane: Plane) -> Answer:
             "object": "context.compaction", "id": held.meta.id, "version": head, "dry_run": dry,
             "items": [item.id for item in found], "tokens": sum([item.tokens for item in found]),
         })  # fmt: skip
-    call, _ = await made_up(plane, told)
+    call, turn = await made_up(plane, told)
+    turn.check_class(view)
     account = Account(call)
     call.account = account
     account.refuse_if_exhausted()

@@ -66,6 +66,7 @@ from tidegate.exchange.context_log import Asker, Begin, Begun, Commit, Create, L
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Fields
 from tidegate.ports.dialect import Outgoing
+from tidegate.rules.context_class import is_sensitive
 from tidegate.rules.context_delta import Applied, Stamp, apply
 from tidegate.rules.context_missing import missing_of
 from tidegate.rules.context_needs import loop_start, needs_behind
@@ -345,6 +346,7 @@ class Turn:
         repository, wishes = self.repository, self.wishes
         view = self.held.view(base) if self.held is not None else View(context=self.id)
         done = self.applied(view)
+        self.check_class(done.view)
         self.warnings = done.warnings
         changes: tuple[Change, ...] = tuple(done.changes)
         if self.filling is not None and self.filling.ref != view.template:
@@ -366,6 +368,14 @@ class Turn:
             privacy=done.view.privacy,
         )  # fmt: skip
         return begin, entry
+
+    def check_class(self, view: View) -> None:
+        """Raises 422 ``policy_forbidden`` for sensitive contents on a route that is not tagged for them (CRP 10)."""
+        route, kept = self.call.route.contexts, self.held.meta if self.held is not None else self.create
+        assert route is not None
+        if not route.sensitive and is_sensitive(kept.privacy if kept is not None else "internal", view):
+            raise Fault("policy_forbidden", "This route is not tagged for sensitive contents.", reason="sensitive",
+                        side=CLIENT)  # fmt: skip
 
     def _rev(self) -> int:
         """A number for settings that no other branch of the context has given."""
@@ -416,7 +426,9 @@ class Turn:
         self.receipt = self._receipt(known.status, answer.usage)
 
     def compose(self) -> None:
-        """The call asks the whole conversation from now on: bytes do not pass."""
+        """The call asks the whole conversation from now on: bytes do not pass. The class is judged once more: the store
+        may have put the turn behind what was not known of when it was drafted."""
+        self.check_class(self.view)
         call, wishes = self.call, self.wishes
         request = with_settings(self.request, self.before.settings, bool(wishes.inherit))
         lead = request.messages[: system_of(request.messages)]

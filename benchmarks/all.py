@@ -23,6 +23,7 @@ SCRIPTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("p1_proxy.py", ()),
     ("p2_chat.py", ()),
     ("p4_stream.py", ("--runs", "2")),
+    ("p7_context.py", ()),
     ("p13_start.py", ()),
     ("p9_memory.py", ()),
     ("p10_latency.py", ("--runs", "5", "--seconds", "4")),

@@ -24,7 +24,7 @@ from measure import machine, versions
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "results"
 ORDER = (
-    "p1", "p2", "p4", "p8", "p9", "p10", "p11", "p12", "p13", "reloads", "kills", "limits", "inside",
+    "p1", "p2", "p4", "p7", "p8", "p9", "p10", "p11", "p12", "p13", "reloads", "kills", "limits", "inside",
 )  # fmt: skip
 
 HEAD = """# Results

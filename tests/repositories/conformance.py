@@ -1122,14 +1122,16 @@ async def what_has_expired_is_gone_as_a_whole(place: Place) -> None:
     assert begun.loaded.meta is not None and used.loaded.meta.expires > begun.loaded.meta.expires
     assert (await fixed.begin(b"2")).outcome == "ok"
     await place.wait(SHORT * 3)
-    assert (await fixed.begin(b"3")).outcome == "gone"
-    assert (await store.load(fixed.asker, fixed.id)).outcome == "gone"
+    assert (await fixed.begin(b"3")).outcome == "expired"
+    assert (await store.load(fixed.asker, fixed.id)).outcome == "expired"
     assert (await talk.end(used)).outcome == "ok"
     await place.wait(SHORT * 6)
-    assert (await store.load(talk.asker, talk.id)).outcome == "gone"
-    assert (await talk.begin(b"3", retry=True)).outcome == "gone"
-    assert (await talk.begin(b"1", key="k", scope=talk.id)).outcome == "gone"
-    assert (await talk.add()).outcome == "gone"
+    assert (await store.load(talk.asker, talk.id)).outcome == "expired"
+    assert (await talk.begin(b"3", retry=True)).outcome == "expired"
+    assert (await talk.begin(b"1", key="k", scope=talk.id)).outcome == "expired"
+    assert (await talk.add()).outcome == "expired"
+    assert (await talk.add(create=talk.create)).outcome == "expired"
+    assert (await talk.end(used)).outcome == "expired"
     assert await store.contents(talk.asker, talk.id, [(f"q-{begun.version[-6:]}", 0)]) == ()
     assert await store.browse(talk.asker, "", 10) == []
     assert await store.resolve(talk.asker, "lesson") is None
@@ -1142,7 +1144,9 @@ async def what_has_expired_is_gone_as_a_whole(place: Place) -> None:
         assert await store.sweep(10) == 0
     else:
         await store.sweep(1000)
-    assert (await store.load(talk.asker, talk.id)).outcome == "gone"
+    assert (await store.load(talk.asker, talk.id)).outcome == "expired"
+    assert (await talk.begin(b"4")).outcome == "expired"
+    assert (await store.load(Asker("elsewhere", "ann"), talk.id)).outcome == "not_found"
     assert await store.resolve(talk.asker, begun.version) is None
 
 
@@ -1158,7 +1162,7 @@ async def a_life_can_be_changed(place: Place) -> None:
     assert loaded.meta is not None and (loaded.meta.expires, loaded.meta.about) == (0, b"title")
     await store.touch(talk.asker, talk.id, ttl=int(SHORT * 1000))
     await place.wait(SHORT * 1.5)
-    assert (await store.load(talk.asker, talk.id)).outcome == "gone"
+    assert (await store.load(talk.asker, talk.id)).outcome == "expired"
 
 
 async def what_is_whole_raises_no_alarm(place: Place) -> None:

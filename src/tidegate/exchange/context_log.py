@@ -29,11 +29,15 @@ MISSING: Final = 100
 MISSING_BYTES: Final = 256 * 1024
 
 Outcome = Literal[
-    "ok", "attach", "replay", "busy", "conflict", "mismatch", "not_found", "gone", "fenced", "full", "exists"
+    "ok", "attach", "replay", "busy", "conflict", "mismatch", "not_found", "gone", "expired", "fenced", "full", "exists"
 ]
 """``attach``: the same turn is in flight. ``replay``: the same turn is complete. ``busy``: another turn is in flight.
+``gone``: it was deleted. ``expired``: its life is over.
 ``conflict``: the parent is not the head. ``mismatch``: the key was used for another request. ``fenced``: the lease is
 no longer ours. ``full``: a limit of CRP 14. ``exists``: create of an id or name that is taken."""
+
+ENDED: Final = ("gone", "expired")
+"""Outcomes of what has been."""
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -201,7 +205,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a read found, all of one moment. ``outcome`` is ``ok``, ``not_found`` or ``gone``."""
+    """What a read found, all of one moment. ``outcome`` is ``ok``, ``not_found``, ``gone`` or ``expired``."""
 
     outcome: Outcome = "ok"
     meta: Meta | None = None
@@ -225,7 +229,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
               empty and ``truncated`` set where parent is no ancestor
     full      ``what`` limit
     fenced    the call is a repeated one, and its turn was ended meanwhile: it can never be committed
-    not_found, gone, mismatch  nothing else
+    not_found, gone, expired, mismatch  nothing else
     """
 
     outcome: Outcome
@@ -252,8 +256,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """``ok`` (also for a commit repeated after a lost acknowledgement), ``fenced``, ``gone``, ``full``. ``seq`` of the
-    commit entry; ``gen`` for the ETag."""
+    """``ok`` (also for a commit repeated after a lost acknowledgement), ``fenced``, ``gone``, ``expired``, ``full``.
+    ``seq`` of the commit entry; ``gen`` for the ETag."""
 
     outcome: Outcome
     seq: int = 0
@@ -293,7 +297,7 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
 class Appended(msgspec.Struct, frozen=True, kw_only=True):
     """``ok``; ``busy`` with ``version`` in flight; ``conflict`` with ``head`` and what is missing, as of ``Begun``;
     ``replay`` with ``version`` of the first time; ``mismatch``; ``exists`` (``create`` of an id in use); ``full`` with
-    ``what``; ``not_found``; ``gone``."""
+    ``what``; ``not_found``; ``gone``; ``expired``."""
 
     outcome: Outcome
     seq: int = 0

@@ -15,7 +15,8 @@ What holds for every method
   write is then unknown, and the same call with the same version may be made again: begin, commit and append answer a
   repeated call with the same outcome and write nothing twice.
 - *asker* decides what exists: what it may not see is ``not_found``, alike in answer, reads and time (CRP 1.2).
-- An expired context is ``gone`` as a whole, from the moment its TTL ends, swept or not.
+- A context is ``expired`` as a whole from the moment its TTL ends, swept or not, and ``gone`` once it was deleted: both
+  are told for a day, as long as the tombstone stands.
 - Every method may be called from the worker's loop: blocking work is done on the store's own threads. ``async def``
   bodies run in a Task; a store with ``instant = True`` never waits and is awaited inline, ``changed`` aside, which
   always needs a Task.
@@ -56,7 +57,7 @@ class ContextStore(Protocol):
     instant: bool
     """No method but ``changed`` ever waits."""
     owner: str
-    """Whose turns these are, "" by default: set before the first begin, and named to ``settle`` by who knows it dead."""
+    """Whose turns these are, "" by default: set before the first begin; ``settle`` is told it by who knows it dead."""
 
     async def open(self) -> None:
         """Connect, make what is missing (tables, scripts), refuse a layout that is newer. Raises
@@ -105,7 +106,7 @@ class ContextStore(Protocol):
 
     async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0) -> Loaded:
         """Entries with ``seq > known``, from the last snapshot on where *known* is behind it; at most *limit* entries
-        (0: all), then ``truncated``. One moment: all or ``gone``, never a part."""
+        (0: all), then ``truncated``. One moment: all or ``expired``, never a part."""
 
     async def contents(self, asker: Asker, id: str, wanted: Sequence[tuple[str, int]]) -> tuple[Payload, ...]:
         """Payloads by (item, rev), for old revisions that no view holds."""

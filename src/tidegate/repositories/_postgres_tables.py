@@ -27,6 +27,7 @@ from tidegate.exchange.context_log import (
     StoredEntry,
 )
 from tidegate.rules.context_begin import (
+    EXPIRED,
     Branch,
     Known,
     Node,
@@ -177,7 +178,9 @@ class Tables:
         context.refs = {row[0]: Turn(*row) for row in refs}
         if not asker.sees(context.access, context.subject, context.group):
             return context, "not_found"
-        return context, "gone" if self.is_gone(context) else "ok"
+        if self.is_gone(context):
+            return context, "gone" if context.gone and context.about != EXPIRED else "expired"
+        return context, "ok"
 
     async def context(self, id: str, lock: str = "") -> Context | None:
         rows = await self.rows(f"SELECT *, {CLOCK} FROM ctx WHERE tenant = $1 AND id = $2{lock}", self.tenant, id)

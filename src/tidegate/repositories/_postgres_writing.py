@@ -8,6 +8,7 @@ from hashlib import sha256
 from tidegate.exchange.context import PRIVACY, Access, EntryKind, Privacy, Status
 from tidegate.exchange.context_log import (
     BLOB,
+    ENDED,
     IDEMPOTENCY,
     RETRY_WINDOW,
     TOMBSTONE,
@@ -37,6 +38,7 @@ from tidegate.repositories._postgres_tables import (
     write_draft,
 )
 from tidegate.rules.context_begin import (
+    EXPIRED,
     Decision,
     Lookup,
     decide_append,
@@ -234,7 +236,7 @@ class Writing(Tables):
     async def commit(self, asker: Asker, id: str, lease: Lease, record: Commit) -> Committed:
         context, outcome = await self.find(asker, id, writes=True)
         if context is None or outcome != "ok":
-            return Committed("gone" if outcome == "gone" else "fenced")
+            return Committed(outcome if outcome in ENDED else "fenced")
         ref = context.refs.get(lease.branch)
         node = (await self.nodes([lease.version])).get(lease.version)
         done = decide_commit(ref, node, lease, record, context.size)
@@ -266,7 +268,7 @@ class Writing(Tables):
 
     async def append(self, asker: Asker, id: str, record: Addition) -> Appended:
         context, outcome = await self.find(asker, id, writes=True)
-        if record.create is not None and context is not None and outcome != "gone":
+        if record.create is not None and context is not None and outcome not in ENDED:
             if context.salt != record.create.salt:
                 return Appended(outcome="exists")
             if not record.version:
@@ -354,10 +356,10 @@ class Writing(Tables):
             node = nodes.get(ref.head)
             heads.update(node.digest if node is not None else b"")
         count = (await self.rows("SELECT count(*) FROM entry WHERE tenant = $1 AND id = $2", self.tenant, id))[0][0]
-        await self.strike(context)
+        await self.strike(context, b"")
         return Deletion(id, self.now, count, context.size, heads.digest(), ("postgres",))
 
-    async def strike(self, context: Context) -> None:
+    async def strike(self, context: Context, about: bytes = EXPIRED) -> None:
         """All of it but a tombstone."""
         id = context.id
         rows = await self.rows("SELECT hash FROM item WHERE tenant = $1 AND id = $2 AND hash IS NOT NULL", self.tenant,
@@ -366,8 +368,8 @@ class Writing(Tables):
         for table in ("entry", "item", "ref", "snap", "alias", "node"):
             await self.sql(f"DELETE FROM {table} WHERE tenant = $1 AND id = $2", self.tenant, id)
         await self.sql("DELETE FROM idem WHERE tenant = $1 AND scope = $2", self.tenant, id)
-        await self.sql("UPDATE ctx SET salt = '', dek = '', about = '', seq = 0, size = 0, gone = $3, expires = $3"
-                       " WHERE tenant = $1 AND id = $2", self.tenant, id, self.now + TOMBSTONE)  # fmt: skip
+        await self.sql("UPDATE ctx SET salt = '', dek = '', about = $4, seq = 0, size = 0, gone = $3, expires = $3"
+                       " WHERE tenant = $1 AND id = $2", self.tenant, id, self.now + TOMBSTONE, about)  # fmt: skip
 
     async def expire(self, id: str) -> bool:
         """Strike a context whose life is over, or its tombstone."""

@@ -32,6 +32,7 @@ from tidegate.exchange.context_log import (
     StoredEntry,
 )
 from tidegate.rules.context_begin import (
+    EXPIRED,
     Branch,
     Known,
     Node,
@@ -156,7 +157,7 @@ class Tables:
         if not asker.sees(context.access, context.subject, context.group):
             return context, "not_found"
         if self.is_gone(context):
-            return context, "gone"
+            return context, "gone" if context.gone and context.about != EXPIRED else "expired"
         if refs:
             self.read_refs(context)
         return context, "ok"

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from tidegate.exchange.context import Access
 from tidegate.exchange.context_log import (
+    ENDED,
     IDEMPOTENCY,
     RETRY_WINDOW,
     TOMBSTONE,
@@ -23,7 +24,7 @@ from tidegate.exchange.context_log import (
     Lease,
 )
 from tidegate.repositories._sqlite_tables import NUMBERED, Context, Tables, Turn, read_context
-from tidegate.rules.context_begin import Decision, decide_append, decide_begin, decide_commit
+from tidegate.rules.context_begin import EXPIRED, Decision, decide_append, decide_begin, decide_commit
 
 
 class Writing(Tables):
@@ -111,7 +112,7 @@ class Writing(Tables):
     def commit(self, asker: Asker, id: str, lease: Lease, record: Commit) -> Committed:
         context, outcome = self.find(asker, id)
         if context is None or outcome != "ok":
-            return Committed("gone" if outcome == "gone" else "fenced")
+            return Committed(outcome if outcome in ENDED else "fenced")
         ref = context.refs.get(lease.branch)
         node = self.lookup(asker.tenant, lease.version, id)
         done = decide_commit(ref, node, lease, record, context.size)
@@ -144,7 +145,7 @@ class Writing(Tables):
 
     def append(self, asker: Asker, id: str, record: Addition) -> Appended:
         context, outcome = self.find(asker, id)
-        if record.create is not None and context is not None and outcome != "gone":
+        if record.create is not None and context is not None and outcome not in ENDED:
             if context.salt != record.create.salt:
                 return Appended(outcome="exists")
             if not record.version:
@@ -274,10 +275,10 @@ class Writing(Tables):
             node = self.lookup(asker.tenant, ref.head, id) if ref.head else None
             heads.update(node.digest if node is not None else b"")
         count = self.rows("SELECT count(*) FROM entry WHERE tenant = ? AND id = ?", asker.tenant, id)[0][0]
-        self.strike(context)
+        self.strike(context, b"")
         return Deletion(id, self.now(), count, context.size, heads.digest(), ("sqlite",))
 
-    def strike(self, context: Context) -> None:
+    def strike(self, context: Context, about: bytes = EXPIRED) -> None:
         """All of it but a tombstone."""
         tenant, id = context.tenant, context.id
         for (hash_,) in self.rows("SELECT hash FROM item WHERE tenant = ? AND id = ? AND hash IS NOT NULL", tenant, id):
@@ -288,8 +289,8 @@ class Writing(Tables):
             self.sql(f"DELETE FROM {table} WHERE tenant = ? AND id = ?", tenant, id)
         self.sql("DELETE FROM idem WHERE tenant = ? AND scope = ?", tenant, id)
         until = self.now() + TOMBSTONE
-        self.sql("UPDATE ctx SET salt = x'', dek = x'', about = x'', seq = 0, size = 0, gone = ?, expires = ?"
-                 " WHERE tenant = ? AND id = ?", until, until, tenant, id)  # fmt: skip
+        self.sql("UPDATE ctx SET salt = x'', dek = x'', about = ?, seq = 0, size = 0, gone = ?, expires = ?"
+                 " WHERE tenant = ? AND id = ?", about, until, until, tenant, id)  # fmt: skip
 
     def sweep(self, limit: int) -> int:
         now = self.now()

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tidegate.exchange.context import Access, EntryKind, Privacy, Status
 from tidegate.exchange.context_ids import MAIN, read_id
 from tidegate.exchange.context_log import (
+    ENDED,
     IDEMPOTENCY,
     RETRY_WINDOW,
     TOMBSTONE,
@@ -42,6 +43,7 @@ from tidegate.exchange.context_log import (
 from tidegate.ports.settings import Size
 from tidegate.ports.tools import Tools
 from tidegate.rules.context_begin import (
+    EXPIRED,
     Branch,
     Decision,
     Known,
@@ -211,7 +213,7 @@ class Memory:
         now = self._now()
         context, outcome = self._find(asker, id, now)
         if context is None or outcome != "ok":
-            return Committed("gone" if outcome == "gone" else "fenced")
+            return Committed(outcome if outcome in ENDED else "fenced")
         ref = context.refs.get(lease.branch)
         node = context.nodes.get(lease.version)
         done = decide_commit(ref, node, lease, record, context.meta.size)
@@ -248,7 +250,7 @@ class Memory:
     async def append(self, asker: Asker, id: str, record: Addition) -> Appended:
         now = self._now()
         context, outcome = self._find(asker, id, now)
-        if record.create is not None and (context is not None and outcome != "gone"):
+        if record.create is not None and (context is not None and outcome not in ENDED):
             if context.meta.salt != record.create.salt:
                 return Appended(outcome="exists")
             if not record.version:
@@ -442,7 +444,7 @@ class Memory:
             node = context.nodes.get(context.refs[name].head)
             heads.update(node.digest if node is not None else b"")
         deletion = Deletion(id, now, len(context.entries), context.meta.size, heads.digest(), (self.name,))
-        self._strike(context, now)
+        self._strike(context, now, b"")
         return deletion
 
     async def sweep(self, limit: int) -> int:
@@ -498,7 +500,9 @@ class Memory:
             return None, "not_found"
         if not asker.sees(context.meta.access, context.meta.subject, context.meta.group):
             return context, "not_found"
-        return context, "gone" if _is_gone(context, now) else "ok"
+        if _is_gone(context, now):
+            return context, "gone" if context.gone and context.meta.about != EXPIRED else "expired"
+        return context, "ok"
 
     def _lookup(self, tenant: str, now: int) -> Lookup:
         def lookup(version: str) -> Node | None:
@@ -608,7 +612,7 @@ class Memory:
             if not watcher.done():
                 watcher.set_result(None)
 
-    def _strike(self, context: _Context, now: int) -> None:
+    def _strike(self, context: _Context, now: int, about: bytes = EXPIRED) -> None:
         """All of it but a tombstone."""
         meta = context.meta
         for version in context.nodes:
@@ -618,7 +622,7 @@ class Memory:
         self._weigh(context, -context.weight)
         stone = _Context(Meta(
             tenant=meta.tenant, id=meta.id, subject=meta.subject, group=meta.group, access=meta.access,
-            expires=now + TOMBSTONE,
+            expires=now + TOMBSTONE, about=about,
         ))  # fmt: skip
         stone.gone = now + TOMBSTONE
         self._contexts[meta.tenant, meta.id] = stone

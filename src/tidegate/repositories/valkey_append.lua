@@ -8,7 +8,7 @@ local create = take_create()
 local entry = take_draft()
 
 local outcome = find()
-if create and meta and outcome ~= 'gone' then
+if create and meta and outcome ~= 'gone' and outcome ~= 'expired' then
   if meta.salt ~= create.salt then return {'exists'} end
   if version == '' then
     local ref = refs[branch]

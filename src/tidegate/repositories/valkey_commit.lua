@@ -4,7 +4,8 @@ local status, digest, privacy = take(), take(), take()
 local output = take_draft()
 
 local outcome = find()
-if outcome ~= 'ok' then return {outcome == 'gone' and 'gone' or 'fenced', 0, 0} end
+if outcome == 'not_found' then return {'fenced', 0, 0} end
+if outcome ~= 'ok' then return {outcome, 0, 0} end
 local ref, node = refs[branch], lookup(version)
 if not node then return {'fenced', 0, 0} end
 local moves = status == 'completed' or status == 'incomplete'

@@ -79,7 +79,8 @@ local function find()
   read_state()
   if meta == nil then return 'not_found' end
   if not sees() then return 'not_found' end
-  if meta.gone > 0 or (meta.expires > 0 and meta.expires <= now) then return 'gone' end
+  if meta.gone > 0 then return meta.about == 'expired' and 'expired' or 'gone' end
+  if meta.expires > 0 and meta.expires <= now then return 'expired' end
   return 'ok'
 end
 

@@ -17,6 +17,7 @@ for n, name in ipairs(names) do
 end
 local entries, versions, aliases = call('LLEN', L), call('HKEYS', N), call('SMEMBERS', T)
 call('DEL', H, L, C, N, I, S, E, T)
-call('HSET', H, 'subject', meta.subject, 'group', meta.group, 'access', meta.access, 'gone', whole(now + tombstone))
+call('HSET', H, 'subject', meta.subject, 'group', meta.group, 'access', meta.access, 'gone', whole(now + tombstone),
+     'about', expired and 'expired' or '')
 call('PEXPIREAT', H, whole(now + tombstone))
 return {'struck', now, entries, meta.size, digests, versions, aliases}

@@ -28,6 +28,9 @@ from tidegate.exchange.context_log import (
 BUSY: Final = 2_000
 """Milliseconds after which it is worth asking again, at most: a live turn may end any time."""
 
+EXPIRED: Final = b"expired"
+"""``about`` of the tombstone of a context whose life ended by itself; b"" of one that was deleted."""
+
 
 class Branch:
     """A ref as it lies in the store. ``token fence lease_until`` belong to ``pending``, the turn in flight, "" for

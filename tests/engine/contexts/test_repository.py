@@ -313,3 +313,22 @@ async def reached(house: House) -> None:
         await settle()
         if house.upstreams and house.upstreams[-1].transport.sent:
             return
+
+
+# -- what has been
+
+
+def test_an_expired_context_is_told_apart_from_a_deleted_one_56() -> None:
+    store = SlowStore()
+
+    async def scene(house: PlaneHouse) -> None:
+        deleted, _ = await created(house, {}, "t/ada")
+        expired, _ = await created(house, {"ttl": 60}, "t/ada")
+        await house.ask("DELETE", f"{BASE}/{deleted}", who="t/ada")
+        house.house.now += 61.0
+        for _ in range(2):
+            assert await code_of(house, house.repository.load(ADA, deleted, fresh=True)) == "context_deleted"
+            assert await code_of(house, house.repository.load(ADA, expired, fresh=True)) == "context_expired"
+            await store.sweep(10)
+
+    play(scene, store=store)

@@ -23,6 +23,7 @@ from tidegate.exchange.chat import Raw
 from tidegate.exchange.context import Access, Entry, Kept, Privacy, View
 from tidegate.exchange.context_ids import Address, context_id
 from tidegate.exchange.context_log import (
+    ENDED,
     Addition,
     Appended,
     Asker,
@@ -328,13 +329,15 @@ class Repository:
             loaded = await self.ask(session, session.load(asker, id))
             if loaded.outcome == "ok":
                 return session, loaded
+            if loaded.outcome in ENDED:
+                raise missing(loaded.outcome)
             store = self.store
         else:
             store = self.store
         loaded = await self.ask(store, store.load(asker, id, known))
         if loaded.outcome != "ok":
             self.forget(asker.tenant, id)
-            raise missing(loaded.outcome, loaded.meta, self.now())
+            raise missing(loaded.outcome)
         return store, loaded
 
     # -- turns ---------------------------------------------------------------------------------------------------------
@@ -632,13 +635,13 @@ def damaged() -> Fault:
     return Fault("store_unavailable", "The log of this context is damaged.", reason="damaged", retry_after=60.0)
 
 
-def missing(outcome: Outcome, meta: Meta | None, now: int) -> Fault:
+def missing(outcome: Outcome) -> Fault:
     """404, or 410 for what has been."""
-    if outcome != "gone":
-        return context_not_found()
-    if meta is not None and 0 < meta.expires <= now:
+    if outcome == "expired":
         return Fault("context_expired", "The context has expired.", side=CLIENT)
-    return Fault("context_deleted", "The context has been deleted.", side=CLIENT)
+    if outcome == "gone":
+        return Fault("context_deleted", "The context has been deleted.", side=CLIENT)
+    return context_not_found()
 
 
 def refused(outcome: Outcome, what: str) -> Fault:
@@ -649,7 +652,7 @@ def refused(outcome: Outcome, what: str) -> Fault:
         return Fault("context_full", f"The context is at its limit: {what}.", reason=what, side=CLIENT)
     if outcome == "fenced":
         return Fault("commit_failed", "The turn was ended meanwhile.", retry_after=1.0)
-    return missing(outcome, None, 0)
+    return missing(outcome)
 
 
 # -- inside ------------------------------------------------------------------------------------------------------------

@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plane_house import BASE, PlaneHouse, append, bare, created, message, play, texts
+
+from tidegate.engine.contexts.plane_change import restored
+from tidegate.exchange.context import (
+    PRIVACY,
+    Added,
+    Append,
+    Change,
+    Ended,
+    Entry,
+    Item,
+    Mark,
+    Merge,
+    Op,
+    Patch,
+    Put,
+    Remove,
+    View,
+)
+from tidegate.exchange.context_log import Asker
+from tidegate.exchange.context_policy import ContextLimits
+from tidegate.exchange.fault import Fault
+from tidegate.rules.context_delta import Stamp, apply
+from tidegate.rules.context_fold import fold
+from tidegate.wire.context_entry import plain_seal, write_entry
 
 
 def test_a_delta_makes_a_version_without_a_model() -> None:
@@ -114,6 +142,142 @@ def test_rollback_reads_like_the_old_version_byte_for_byte_and_revert_makes_an_e
         assert after["version"] == reverted.json["version"] != old.json["version"]
         assert after["state"] == old.json["state"]
         assert [bare(item) for item in after["items"]] == [bare(item) for item in old.json["items"]]
+
+    play(scene)
+
+
+class Log:
+    """A context with nothing but its log: its own ``history``."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.view = View(context="ctx")
+        self.minted = count()
+
+    @property
+    def history(self) -> Log:
+        return self
+
+    def log(self) -> list[Entry]:
+        return self.entries
+
+    def take(self, changes: tuple[Change, ...]) -> View:
+        now = len(self.entries) + 1
+        entry = Entry(kind="delta", version=f"cv_{now}", ts=now, changes=changes)
+        _, entry = write_entry(entry, plain_seal(lambda: bytes(16)))  # no two contents of one revision
+        self.entries.append(entry)
+        self.view = fold(self.view, entry.changes, entry.version, now)
+        return self.view
+
+    def ask(self, *ops: Op) -> View:
+        """Ops that do not hold leave things as they are."""
+        stamp = Stamp(now=len(self.entries) + 1, version="cv", mint=lambda: f"{next(self.minted):026d}",
+                      tokens=lambda item: 1, limits=ContextLimits())  # fmt: skip
+        try:
+            return self.take(apply(self.view, ops, stamp).changes)
+        except Fault:
+            return self.view
+
+    def revert(self, then: View) -> View:
+        return self.take(restored(self, self.view, then))  # type: ignore[arg-type]
+
+
+def content(view: View) -> tuple[Any, ...]:
+    """What *view* says, its revisions and classes aside."""
+    items = [msgspec.structs.replace(item, rev=0, digest=b"", privacy="internal") for item in view.items]
+    return items, {key: view.items[place].id for key, place in view.by_key.items()}, view.state, view.policy
+
+
+def fact(key: str, value: bytes = b"1", id: str = "") -> Item:
+    return Item(id=id, type="fact", key=key, content=value)
+
+
+KEYS = st.sampled_from(["a", "b"])
+IDS = st.sampled_from([f"it_{number:026d}" for number in range(6)])
+OPS: st.SearchStrategy[Op] = st.one_of(
+    st.builds(lambda text: Append(items=(Item(type="message", role="user", content=b'"%d"' % text),)),
+              st.integers(0, 9)),
+    st.builds(lambda key, value: Put(item=fact(key, b"%d" % value)), KEYS, st.integers(0, 9)),
+    st.builds(lambda key: Remove(key=key), KEYS),
+    st.builds(lambda id: Remove(id=id), IDS),
+    st.builds(lambda id, privacy: Mark(id=id, privacy=privacy), IDS, st.sampled_from(PRIVACY)),
+    st.builds(lambda id, key: Patch(on=id, patch=b'[{"op":"add","path":"/key","value":"%s"}]' % key.encode()),
+              IDS, KEYS),
+    st.builds(lambda id: Patch(on=id, patch=b'[{"op":"remove","path":"/valid_to"}]'), IDS),
+    st.builds(lambda value: Merge(on="state", value=b'{"n":%d}' % value), st.integers(0, 9)),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(OPS, min_size=1, max_size=14), st.data())
+def test_after_a_revert_a_view_says_what_it_said_and_no_class_has_fallen_31_15(ops: list[Op], data: Any) -> None:
+    log = Log()
+    views = [log.view, *[log.ask(op) for op in ops]]
+    then = data.draw(st.sampled_from(views))
+    classes: dict[str, int] = {}
+    for view in views:
+        for item in view.items:
+            classes[item.id] = max(classes.get(item.id, 0), PRIVACY.index(item.privacy))
+    after = log.revert(then)
+    assert content(after) == content(then)
+    assert all(PRIVACY.index(item.privacy) >= classes[item.id] for item in after.items)
+    assert PRIVACY.index(after.privacy) >= max(PRIVACY.index(view.privacy) for view in views)
+    assert content(log.revert(views[-1])) == content(views[-1])
+
+
+def test_what_was_superseded_stays_so_after_a_revert_though_its_successor_was_removed_31() -> None:
+    log = Log()
+    log.ask(Put(item=fact("k", b"1", "old")))
+    log.ask(Put(item=fact("k", b"2", "new")))
+    then = log.ask(Remove(id="new"))
+    log.ask(Remove(id="old"))
+    after = log.revert(then)
+    assert isinstance(log.entries[-1].changes[0], Added) and log.entries[-1].changes[1:] == (Ended("old", 2),)
+    assert ([item.id for item in after.items], after.by_key) == (["old"], {})
+
+
+def test_what_holds_in_front_of_what_it_superseded_holds_again_after_a_revert_31() -> None:
+    log = Log()
+    log.ask(Append(items=(Item(id="m", type="message", role="user", content=b'"hi"'),)))
+    log.ask(Put(item=fact("k", b"1", "old")))
+    log.ask(Put(item=fact("k", b"2", "new")))
+    log.ask(Remove(id="new"))
+    then = log.ask(Patch(on="m", patch=b'[{"op":"add","path":"/key","value":"k"}]'))
+    assert then.by_key == {"k": 0}
+    log.ask(Remove(id="m"), Remove(id="old"))
+    assert content(log.revert(then)) == content(then)
+
+
+def test_a_revert_lowers_no_class_15() -> None:
+    async def scene(house: PlaneHouse) -> None:
+        id, _ = await created(house, {"items": [message("a"), message("b")]})
+        url = f"{BASE}/{id}"
+        old = (await house.ask("GET", url)).json
+        first, second = [item["id"] for item in old["items"]]
+        await house.ask("PATCH", url, {"delta_updates": [
+            {"op": "mark", "id": first, "privacy": "personal"}, {"op": "mark", "id": second, "privacy": "sensitive"},
+            {"op": "remove", "id": second}]})  # fmt: skip
+        assert (await house.ask("POST", url + "/revert", {"to": old["version"]})).status == 200
+        after = (await house.ask("GET", url)).json
+        assert [(item["content"], item["privacy"]) for item in after["items"]] == [
+            ("a", "personal"),
+            ("b", "sensitive"),
+        ]
+
+    play(scene)
+
+
+def test_a_copy_holds_what_held_and_no_more_31() -> None:
+    async def scene(house: PlaneHouse) -> None:
+        id, _ = await created(house)
+        url = f"{BASE}/{id}"
+        for op in ({"op": "put", "item": {"type": "fact", "key": "k", "content": 1}},
+                   {"op": "put", "item": {"type": "fact", "key": "k", "content": 2}},
+                   {"op": "remove", "key": "k"}):  # fmt: skip
+            assert (await house.ask("PATCH", url, {"delta_updates": [op]})).status == 200
+        made = await house.ask("POST", url + "/fork", {"new": True})
+        held = await house.repository.load(Asker("default", all=True), made.json["id"])
+        assert held.view(made.json["version"]).by_key == {}
 
     play(scene)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,13 +15,17 @@ from tidegate.exchange.context import (
     STATE,
     Added,
     Change,
+    Ended,
     Item,
+    Marked,
     Merge,
     Note,
     Op,
     PolicyChanged,
+    Privacy,
     Provenance,
     Removed,
+    Revised,
     SettingsChanged,
     StateChanged,
     Summed,
@@ -31,6 +35,7 @@ from tidegate.exchange.context import (
 from tidegate.exchange.context_ids import anonymous_branch, read_id
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Answer
+from tidegate.rules.context_begin import higher
 from tidegate.rules.context_delta import Applied, Stamp, apply
 from tidegate.rules.context_merge import merge, rebases
 from tidegate.rules.item_messages import estimate
@@ -200,10 +205,12 @@ async def revert(plane: Plane) -> Answer:
 
 def restored(held: Held, now: View, then: View) -> tuple[Change, ...]:
     """The changes that make *now* equal to *then*. What is alike at the beginning of both stays where it is; the rest
-    is taken away and put back as new revisions, for contents are found by (item, revision)."""
+    is taken away and put back as new revisions, for contents are found by (item, revision). No class falls: an item
+    comes back with the highest that it ever had."""
+    again = hidden(then)
     alike = 0
     for one, two in zip(now.items, then.items, strict=False):
-        if one != two:
+        if one != two or two.id in again or is_current(now, one) != is_current(then, two):
             break
         alike += 1
     changes: list[Change] = []
@@ -212,8 +219,9 @@ def restored(held: Held, now: View, then: View) -> tuple[Change, ...]:
         changes.append(Removed(gone))
     back = then.items[alike:]
     if back:
-        revs = last_revisions(held)
-        changes.append(Added(tuple([renewed(item, revs.get(item.id, 0) + 1) for item in back])))
+        revs, classes = last_revisions(held), highest_classes(held)
+        anew = [renewed(item, revs.get(item.id, 0) + 1, classes.get(item.id, item.privacy)) for item in back]
+        changes += brought_back(then, anew, again)
     if now.state != then.state:
         changes.append(StateChanged("set", now.revs[0], then.state))
     if now.settings != then.settings:
@@ -225,8 +233,56 @@ def restored(held: Held, now: View, then: View) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def renewed(item: Item, rev: int) -> Item:
-    return msgspec.structs.replace(item, rev=rev, digest=b"")
+def is_current(view: View, item: Item) -> bool:
+    """Is *item* of *view* without a key, or what holds under its key?"""
+    return not item.key or view.by_key.get(item.key) == view.by_id[item.id]
+
+
+def hidden(view: View) -> frozenset[str]:
+    """Items that hold under their key though a superseded one of that key stands behind them. Such a key is given
+    last: whoever adds items in their order gives it to the last one."""
+    last = {item.key: place for place, item in enumerate(view.items) if item.key}
+    return frozenset([view.items[place].id for key, place in view.by_key.items() if last[key] != place])
+
+
+def brought_back(then: View, back: Sequence[Item], again: frozenset[str]) -> list[Change]:
+    """The changes that bring *back* items of *then*, superseded ones as such; *again*: what is ``hidden`` in it."""
+    replace = msgspec.structs.replace
+    changes: list[Change] = [Added(tuple([replace(item, key="") if item.id in again else item for item in back]))]
+    last: list[Change] = []
+    for item in back:
+        if item.id in again:
+            last.append(Revised(replace(item, rev=item.rev + 1)))
+        elif not is_current(then, item):
+            changes.append(Ended(item.id, item.valid_to or 0))
+            if item.valid_to is None:
+                changes.append(Revised(replace(item, rev=item.rev + 1)))
+    return changes + last
+
+
+def renewed(item: Item, rev: int, privacy: Privacy) -> Item:
+    return msgspec.structs.replace(item, rev=rev, privacy=privacy, digest=b"")
+
+
+def highest_classes(held: Held) -> dict[str, Privacy]:
+    """Item -> the highest class it ever had, on any branch."""
+    found: dict[str, Privacy] = {}
+    for entry in held.history.log():
+        for change in entry.changes:
+            for id, privacy in classes_in(change):
+                found[id] = higher(found.get(id, privacy), privacy)
+    return found
+
+
+def classes_in(change: Change) -> list[tuple[str, Privacy]]:
+    """The items that *change* writes or marks, and their classes."""
+    if isinstance(change, Marked):
+        return [(change.id, change.privacy)]
+    if isinstance(change, Added):
+        return [(item.id, item.privacy) for item in change.items]
+    if isinstance(change, Revised):
+        return [(change.item.id, change.item.privacy)]
+    return [(change.summary.id, change.summary.privacy)] if isinstance(change, Summed) else []
 
 
 def last_revisions(held: Held) -> dict[str, int]:

@@ -8,7 +8,7 @@ import msgspec
 
 from tidegate.engine.contexts.adding import Made, add, create, fresh_version
 from tidegate.engine.contexts.plane import Plane, invalid
-from tidegate.engine.contexts.plane_change import added, if_match, parent_of
+from tidegate.engine.contexts.plane_change import added, brought_back, hidden, if_match, parent_of
 from tidegate.engine.contexts.plane_read import meta_object, receipt_of
 from tidegate.engine.contexts.repository import Held
 from tidegate.exchange.context import (
@@ -163,7 +163,8 @@ async def copy(plane: Plane, held: Held, head: str) -> Answer:
     view, meta = held.view(head), held.meta
     changes: list[Change] = []
     if view.items:
-        changes.append(Added(tuple([msgspec.structs.replace(item, rev=0, digest=b"") for item in view.items])))
+        items = [msgspec.structs.replace(item, rev=0, digest=b"") for item in view.items]
+        changes += brought_back(view, items, hidden(view))
     if view.state != b"{}":
         changes.append(StateChanged("set", 0, view.state))
     if view.policy:

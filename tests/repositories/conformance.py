@@ -861,6 +861,9 @@ async def a_snapshot_stands_for_what_lies_before_it(place: Place) -> None:
     assert [entry.seq for entry in loaded.entries] == [5, 6]
     assert sorted(payload.seq for payload in loaded.payloads) == [1, 2, 3, 4, 5, 6]
     assert (await store.load(talk.asker, talk.id, 3)).snapshot is not None
+    log = await store.load(talk.asker, talk.id, whole=True)
+    assert (log.snapshot, log.entries) == (None, before.entries)
+    assert sorted(payload.seq for payload in log.payloads) == [1, 2, 3, 4, 5, 6]
     after = await store.load(talk.asker, talk.id, 4)
     assert after.snapshot is None and [entry.seq for entry in after.entries] == [5, 6]
     await store.snapshot(talk.asker, talk.id, 2, b"older")

@@ -49,7 +49,7 @@ def test_what_was_used_longest_ago_is_forgotten_but_no_turn_in_flight() -> None:
         await store.load(old.asker, old.id)
         newest = Talk(place, store)
         await newest.add(create=newest.create, entry=big)
-        assert (await store.load(used.asker, used.id)).outcome == "gone"
+        assert (await store.load(used.asker, used.id)).outcome == "expired"
         for talk in (running, old, newest):
             assert (await store.load(talk.asker, talk.id)).outcome == "ok"
         assert store.figures()["forgotten"] == 1

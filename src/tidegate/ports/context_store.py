@@ -104,9 +104,10 @@ class ContextStore(Protocol):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0) -> Loaded:
-        """Entries with ``seq > known``, from the last snapshot on where *known* is behind it; at most *limit* entries
-        (0: all), then ``truncated``. One moment: all or ``expired``, never a part."""
+    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0, whole: bool = False) -> Loaded:
+        """Entries with ``seq > known``, from the last snapshot on where *known* is behind it; the *whole* log is read
+        without one, for who found it damaged (I5). At most *limit* entries (0: all), then ``truncated``. One moment:
+        all, or ``gone`` or ``expired``, never a part."""
 
     async def contents(self, asker: Asker, id: str, wanted: Sequence[tuple[str, int]]) -> tuple[Payload, ...]:
         """Payloads by (item, rev), for old revisions that no view holds."""

@@ -223,13 +223,15 @@ class Tables:
                                 " ORDER BY name", context.tenant, context.id, asker.all, asker.subject)  # fmt: skip
         return meta_of(context, [row[0] for row in names])
 
-    async def read(self, asker: Asker, context: Context, known: int, limit: int = 0) -> Loaded:
+    async def read(
+        self, asker: Asker, context: Context, known: int, limit: int = 0, whole: bool = False
+    ) -> Loaded:  # fmt: skip
         tenant, id = context.tenant, context.id
         if context.entries and known == context.entries[0].seq - 1:
             return Loaded(meta=await self.meta(asker, context), entries=tuple(context.entries),
                           payloads=tuple(context.payloads))  # fmt: skip
-        snaps = await self.rows("SELECT seq, body FROM snap WHERE tenant = $1 AND id = $2 AND seq > $3", tenant, id,
-                                known)  # fmt: skip
+        snaps = await self.rows("SELECT seq, body FROM snap WHERE tenant = $1 AND id = $2 AND seq > $3 AND NOT $4",
+                                tenant, id, known, whole)  # fmt: skip
         snapshot = Snapshot(*snaps[0]) if snaps else None
         after = snapshot.seq if snapshot is not None else max(known, 0)
         rows = await self.rows(_ENTRY + " WHERE tenant = $1 AND id = $2 AND seq > $3 ORDER BY seq LIMIT $4", tenant, id,
@@ -267,11 +269,11 @@ class Tables:
             truncated=chain is None or count < len(named),
         )  # fmt: skip
 
-    async def load(self, asker: Asker, id: str, known: int, limit: int) -> Loaded:
+    async def load(self, asker: Asker, id: str, known: int, limit: int, whole: bool) -> Loaded:
         context, outcome = await self.find(asker, id)
         if context is None or outcome != "ok":
             return Loaded(outcome=outcome)
-        return await self.read(asker, context, known, limit)
+        return await self.read(asker, context, known, limit, whole)
 
     async def contents(self, asker: Asker, id: str, wanted: Sequence[tuple[str, int]]) -> tuple[Payload, ...]:
         if (await self.find(asker, id))[1] != "ok":

@@ -341,12 +341,13 @@ class Tables:
                         for name, ref in sorted(refs.items())]),
         )  # fmt: skip
 
-    def read(self, asker: Asker, context: Context, known: int, limit: int = 0) -> Loaded:
+    def read(self, asker: Asker, context: Context, known: int, limit: int = 0, whole: bool = False) -> Loaded:
         tenant, id = context.tenant, context.id
         if context.entries and known == context.entries[0].seq - 1:
             return Loaded(meta=self.meta(asker, context), entries=tuple(context.entries),
                           payloads=tuple(context.payloads))  # fmt: skip
-        snaps = self.rows("SELECT seq, body FROM snap WHERE tenant = ? AND id = ? AND seq > ?", tenant, id, known)
+        snaps = [] if whole else self.rows("SELECT seq, body FROM snap WHERE tenant = ? AND id = ? AND seq > ?", tenant,
+                                           id, known)  # fmt: skip
         snapshot = Snapshot(*snaps[0]) if snaps else None
         after = snapshot.seq if snapshot is not None else max(known, 0)
         rows = self.rows(_ENTRY + " WHERE tenant = ? AND id = ? AND seq > ? ORDER BY seq LIMIT ?", tenant, id, after,
@@ -382,11 +383,11 @@ class Tables:
             truncated=chain is None or count < len(rows),
         )  # fmt: skip
 
-    def load(self, asker: Asker, id: str, known: int, limit: int) -> Loaded:
+    def load(self, asker: Asker, id: str, known: int, limit: int, whole: bool) -> Loaded:
         context, outcome = self.find(asker, id)
         if context is None or outcome != "ok":
             return Loaded(outcome=outcome)
-        return self.read(asker, context, known, limit)
+        return self.read(asker, context, known, limit, whole)
 
     def contents(self, asker: Asker, id: str, wanted: Sequence[tuple[str, int]]) -> tuple[Payload, ...]:
         if self.find(asker, id, refs=False)[1] != "ok":

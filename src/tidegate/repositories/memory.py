@@ -316,12 +316,12 @@ class Memory:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0) -> Loaded:
+    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0, whole: bool = False) -> Loaded:
         context, outcome = self._find(asker, id, self._now())
         if context is None or outcome != "ok":
             return Loaded(outcome=outcome)
         self._touch(context)
-        return self._read(asker, context, known, limit)
+        return self._read(asker, context, known, limit, whole)
 
     async def contents(self, asker: Asker, id: str, wanted: Sequence[tuple[str, int]]) -> tuple[Payload, ...]:
         context, outcome = self._find(asker, id, self._now())
@@ -596,7 +596,7 @@ class Memory:
         self._weight += more
 
     def _shrink(self, used: _Context) -> None:
-        """Forget what was used longest ago, but no turn in flight."""
+        """Forget what was used longest ago, but no turn in flight: for who asks, its life is over."""
         if self._weight <= self._most:
             return
         now = self._now()
@@ -646,8 +646,12 @@ class Memory:
             ])),
         )  # fmt: skip
 
-    def _read(self, asker: Asker, context: _Context, known: int, limit: int = 0) -> Loaded:
-        snapshot = context.snapshot if context.snapshot is not None and known < context.snapshot.seq else None
+    def _read(
+        self, asker: Asker, context: _Context, known: int, limit: int = 0, whole: bool = False
+    ) -> Loaded:  # fmt: skip
+        snapshot = context.snapshot
+        if snapshot is not None and (whole or known >= snapshot.seq):
+            snapshot = None
         after = snapshot.seq if snapshot is not None else max(known, 0)
         entries = context.entries[after:]
         truncated = 0 < limit < len(entries)

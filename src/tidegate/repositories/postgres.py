@@ -186,8 +186,8 @@ class Postgres:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0) -> Loaded:
-        return await self._read(asker.tenant, lambda tables: tables.load(asker, id, known, limit))
+    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0, whole: bool = False) -> Loaded:
+        return await self._read(asker.tenant, lambda tables: tables.load(asker, id, known, limit, whole))
 
     async def contents(self, asker: Asker, id: str, wanted: Sequence[tuple[str, int]]) -> tuple[Payload, ...]:
         return await self._read(asker.tenant, lambda tables: tables.contents(asker, id, wanted))

@@ -335,8 +335,8 @@ class Sqlite:
     async def redact(self, asker: Asker, id: str, items: Sequence[str], entry: Draft) -> int | None:
         return await self._write((asker.tenant, id), Writing.redact, asker, id, items, entry, wipes=True)
 
-    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0) -> Loaded:
-        return await self._read(Tables.load, asker, id, known, limit)
+    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0, whole: bool = False) -> Loaded:
+        return await self._read(Tables.load, asker, id, known, limit, whole)
 
     async def contents(self, asker: Asker, id: str, wanted: Sequence[tuple[str, int]]) -> tuple[Payload, ...]:
         return await self._read(Tables.contents, asker, id, wanted)

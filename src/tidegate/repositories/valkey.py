@@ -369,8 +369,8 @@ class Valkey:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0) -> Loaded:
-        reply = await self._within(self._run("load", asker, id, (known, limit)))
+    async def load(self, asker: Asker, id: str, known: int = -1, limit: int = 0, whole: bool = False) -> Loaded:
+        reply = await self._within(self._run("load", asker, id, (known, limit, bit(whole))))
         if len(reply) == 1:
             return Loaded(outcome=reply[0].decode())
         return loaded_of(asker, id, reply[1])
@@ -419,7 +419,7 @@ class Valkey:
 
     async def _glance(self, asker: Asker, id: str) -> Meta | None:
         """What a context is, without its log."""
-        reply = await self._run("load", asker, id, (1 << 52, 1))
+        reply = await self._run("load", asker, id, (1 << 52, 1, "0"))
         return loaded_of(asker, id, reply[1]).meta if len(reply) > 1 else None
 
     async def changed(self, asker: Asker, id: str, seq: int, timeout: float) -> bool:

@@ -234,10 +234,10 @@ local function fetched(fields)
 end
 
 -- Answer: state, names, snapshot or '', seq before the first entry, entries, contents, truncated.
-local function read(known, limit)
+local function read(known, limit, whole_log)
   local total = call('LLEN', L)
   local snapshot, after = '', math.max(known, 0)
-  local kept = call('GET', S)
+  local kept = not whole_log and call('GET', S)
   if kept then
     local upto = tonumber(string.match(kept, '^(%d+)\n'))
     if known < upto then snapshot, after = kept, upto end

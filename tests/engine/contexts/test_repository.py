@@ -20,7 +20,7 @@ from plane_house import BASE, PlaneHouse, append, created, message, play
 from tidegate.engine.contexts.repository import PATIENCE, Repository, asker_of
 from tidegate.engine.steps import Stepper
 from tidegate.exchange.context_ids import Address
-from tidegate.exchange.context_log import Asker, Found
+from tidegate.exchange.context_log import Asker, Found, Snapshot
 from tidegate.exchange.fault import Fault
 from tidegate.exchange.identity import Identity
 
@@ -170,6 +170,35 @@ def test_a_snapshot_is_taken_and_read_back_to_the_same_view() -> None:
         house.repository.forget("t", id)
         after = await house.ask("GET", f"{BASE}/{id}", who="t/ada")
         assert after.body == before.body and len(after.json["items"]) == 41
+
+    play(scene, store=store)
+
+
+def test_a_damaged_snapshot_is_as_good_as_none_I5() -> None:
+    store = SlowStore()
+
+    async def scene(house: PlaneHouse) -> None:
+        id, _ = await created(house, {"items": [message("first")]}, "t/ada")
+        for number in range(40):
+            await house.ask("PATCH", f"{BASE}/{id}", append(str(number)), "t/ada")
+        await settle()
+        before = await house.ask("GET", f"{BASE}/{id}", who="t/ada")
+        context = store.inner._contexts["t", id]
+        whole = context.snapshot
+        assert whole is not None
+        for at in (0, len(whole.body) // 2, len(whole.body) - 1):
+            broken = bytearray(whole.body)
+            broken[at] ^= 1
+            context.snapshot = Snapshot(whole.seq, bytes(broken))
+            house.repository.forget("t", id)
+            after = await house.ask("GET", f"{BASE}/{id}", who="t/ada")
+            assert (after.status, after.body) == (200, before.body)
+        house.repository.forget("t", id)
+        assert (await house.ask("PATCH", f"{BASE}/{id}", append("more"), "t/ada")).status == 200
+        await settle()
+        assert context.snapshot.seq > whole.seq
+        house.repository.forget("t", id)
+        assert len((await house.ask("GET", f"{BASE}/{id}", who="t/ada")).json["items"]) == 42
 
     play(scene, store=store)
 

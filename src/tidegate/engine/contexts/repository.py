@@ -313,20 +313,23 @@ class Repository:
         made = self._take(key, held, loaded, store)
         if made is not None:
             return made
+        # Something is missing, or the snapshot is damaged: the log itself has it (I5).
         self.forget(asker.tenant, id)
-        store, loaded = await self._load(asker, id, None, -1)
+        store, loaded = await self._load(asker, id, None, -1, whole=True)
         made = self._take(key, None, loaded, store)
         if made is None:
             raise damaged()
         return made
 
-    async def _load(self, asker: Asker, id: str, held: Held | None, known: int) -> tuple[ContextStore, Loaded]:
+    async def _load(
+        self, asker: Asker, id: str, held: Held | None, known: int, whole: bool = False
+    ) -> tuple[ContextStore, Loaded]:  # fmt: skip
         await self._unlock(asker.tenant)
         session = self.plan.session
         if held is not None:
             store = held.store
         elif session is not None:
-            loaded = await self.ask(session, session.load(asker, id))
+            loaded = await self.ask(session, session.load(asker, id, whole=whole))
             if loaded.outcome == "ok":
                 return session, loaded
             if loaded.outcome in ENDED:
@@ -334,7 +337,7 @@ class Repository:
             store = self.store
         else:
             store = self.store
-        loaded = await self.ask(store, store.load(asker, id, known))
+        loaded = await self.ask(store, store.load(asker, id, known, whole=whole))
         if loaded.outcome != "ok":
             self.forget(asker.tenant, id)
             raise missing(loaded.outcome)
@@ -385,6 +388,7 @@ class Repository:
                                  branch=lease.branch, status=record.status, digest=record.digest, ts=entry.ts,
                                  body=record.output.body)  # fmt: skip
             history.add(_placed(entry, stored), stored)
+            held.fresh_entries += 1
             self._grown(held, len(stored.body) + sum([len(p.body) for p in record.output.payloads]))
         elif seq > history.seq or committed.gen != meta.gen:
             held.stale = True
@@ -509,7 +513,8 @@ class Repository:
     def _take(
         self, key: tuple[str, str], held: Held | None, loaded: Loaded, store: ContextStore, own: Entry | None = None
     ) -> Held | None:  # fmt: skip
-        """The context with what the store told; None where something is missing in between. *own* is an entry among
+        """The context with what the store told; None where something is missing in between, or came with a snapshot and
+        cannot be read. *own* is an entry among
         them that need not be read, because it was written here just now."""
         meta = loaded.meta
         if meta is None:
@@ -550,6 +555,9 @@ class Repository:
             if history.seq < meta.seq:
                 return None
         except BrokenEntry as error:
+            if loaded.snapshot is not None:
+                self.runtime.log("warning", "context_snapshot_damaged", context=meta.id, error=str(error))
+                return None
             self.runtime.report(error)
             raise damaged() from None
         made.stale = False

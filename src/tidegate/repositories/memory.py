@@ -241,9 +241,7 @@ class Memory:
         return count
 
     async def in_flight(self) -> list[tuple[str, str, str]]:
-        return [
-            (ref.owner, *key) for key, context in self._contexts.items() for ref in context.refs.values() if ref.pending
-        ]
+        return [(ref.owner, *key) for key, one in self._contexts.items() for ref in one.refs.values() if ref.pending]
 
     # -- entries without a call ----------------------------------------------------------------------------------------
 
@@ -640,17 +638,13 @@ class Memory:
             meta,
             refs=tuple([Ref(ref.name, ref.head, ref.pending, ref.fence, ref.lease_until)
                         for ref in (refs[name] for name in sorted(refs))]),
-            names=tuple(sorted([
-                name for subject, name in self._named.get((meta.tenant, meta.id), ())
-                if asker.all or subject == asker.subject
-            ])),
+            names=tuple(sorted([name for subject, name in self._named.get((meta.tenant, meta.id), ())
+                                if asker.all or subject == asker.subject])),
         )  # fmt: skip
 
-    def _read(
-        self, asker: Asker, context: _Context, known: int, limit: int = 0, whole: bool = False
-    ) -> Loaded:  # fmt: skip
-        snapshot = context.snapshot
-        if snapshot is not None and (whole or known >= snapshot.seq):
+    def _read(self, asker: Asker, context: _Context, known: int, limit: int = 0, whole: bool = False) -> Loaded:
+        snapshot = context.snapshot if not whole else None
+        if snapshot is not None and known >= snapshot.seq:
             snapshot = None
         after = snapshot.seq if snapshot is not None else max(known, 0)
         entries = context.entries[after:]
@@ -660,12 +654,9 @@ class Memory:
         last = entries[-1].seq if entries else after
         low = 0 if snapshot is not None else after
         return Loaded(
-            meta=self._meta(asker, context),
-            snapshot=snapshot,
-            entries=tuple(entries),
-            payloads=_between(reversed(context.payloads.values()), low, last),
-            truncated=truncated,
-        )
+            meta=self._meta(asker, context), snapshot=snapshot, entries=tuple(entries),
+            payloads=_between(reversed(context.payloads.values()), low, last), truncated=truncated,
+        )  # fmt: skip
 
     def _missing(self, asker: Asker, context: _Context, parent: str, head: str, lookup: Lookup) -> Loaded:
         chain = missing(parent, head, lookup)
@@ -676,14 +667,12 @@ class Memory:
         for payload in payloads:
             seqs[payload.seq] += _weight(payload)
         count = fitting(seqs.values())
-        entries = entries[:count]
-        kept = {entry.seq for entry in entries}
+        kept = {entry.seq for entry in entries[:count]}
         return Loaded(
-            meta=self._meta(asker, context),
-            entries=tuple(entries),
+            meta=self._meta(asker, context), entries=tuple(entries[:count]),
             payloads=tuple([payload for payload in payloads if payload.seq in kept]),
             truncated=chain is None or count < len(seqs),
-        )
+        )  # fmt: skip
 
 
 def _is_gone(context: _Context, now: int) -> bool:

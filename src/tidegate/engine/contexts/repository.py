@@ -123,9 +123,7 @@ class Repository:
     """One per worker and set of ``repository:`` settings. Methods are for stepped lanes; they raise the Faults that a
     client is told (CRP 3.7) and ``store_unavailable`` when the store does not answer."""
 
-    def __init__(
-        self, runtime: Runtime, plan: ContextsPlan, chance: Callable[[int], bytes] = os.urandom
-    ) -> None:  # fmt: skip
+    def __init__(self, runtime: Runtime, plan: ContextsPlan, chance: Callable[[int], bytes] = os.urandom) -> None:
         self.runtime: Runtime = runtime
         self.plan: ContextsPlan = plan
         self.store: ContextStore = plan.store

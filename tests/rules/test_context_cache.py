@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate.exchange.context import CacheReport
-from tidegate.rules.context_cache import Warm, cache_key, expected, reason, report, wants_marks
+from tidegate.exchange.chat import Usage
+from tidegate.exchange.context import CacheReport, TokenUse
+from tidegate.rules.context_cache import Warm, cache_key, expected, reason, report, used, wants_marks
 
 LAST = Warm("openai", "m", 1000, 5000, "s", "t", "e")
 NOW = LAST._replace(at=2000, tokens=5400)
@@ -55,3 +56,10 @@ def test_r5_marks_are_set_where_the_vendor_reads_them() -> None:
     assert not wants_marks("anthropic_messages", {}, frozenset({"cache"}))
     assert not wants_marks("openai_chat", {}, frozenset())
     assert wants_marks("openai_chat", {"prompt_cache_breakpoint": "cache_control"}, frozenset())
+
+
+def test_what_the_provider_reports_is_kept_in_words_of_a_version() -> None:
+    assert used(None) == TokenUse()
+    assert used(Usage(input=10, output=2, cache_read=5, cache_write=3)) == TokenUse(
+        sent=10, cached=5, written=3, output=2
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tidegate.exchange.context import PRIVACY, Added, Item, Privacy, Removed, View
-from tidegate.rules.context_class import is_sensitive
+from tidegate.exchange.fault import Fault
+from tidegate.rules.context_class import check_class, is_sensitive
 from tidegate.rules.context_fold import fold
 
 
@@ -27,3 +28,12 @@ def test_beside_a_secret_the_items_decide() -> None:
 
 def test_what_was_sensitive_once_stays_so() -> None:
     assert is_sensitive("internal", fold(view_of("sensitive", "internal"), (Removed(("m0",)),), "cv_2", 2)) is True
+
+
+def test_only_a_tagged_route_serves_what_is_sensitive() -> None:
+    check_class("internal", view_of("personal"), tagged=False)
+    check_class("internal", view_of("sensitive"), tagged=True)
+    with pytest.raises(Fault) as caught:
+        check_class("internal", view_of("sensitive"), tagged=False)
+    fault = caught.value
+    assert (fault.code, fault.status, fault.reason, fault.side) == ("policy_forbidden", 422, "sensitive", "client")

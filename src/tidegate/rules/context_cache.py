@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from tidegate.exchange.context import CacheReport
+from tidegate.exchange.chat import Usage
+from tidegate.exchange.context import CacheReport, TokenUse
 from tidegate.wire.chat_parts import BREAKPOINT, VENDOR_MARK
 
 MARKED: Final = frozenset({"anthropic_messages", "bedrock_converse"})
@@ -34,6 +35,13 @@ class Warm(NamedTuple):
     tools: str
     epoch: str
     life: int = LIFE
+
+
+def used(usage: Usage | None) -> TokenUse:
+    """What the provider reports, as a version keeps it."""
+    if usage is None:
+        return TokenUse()
+    return TokenUse(sent=usage.input, cached=usage.cache_read, written=usage.cache_write, output=usage.output)
 
 
 def wants_marks(dialect: str, rename: dict[str, str], lacks: frozenset[str]) -> bool:

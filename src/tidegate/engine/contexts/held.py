@@ -73,3 +73,8 @@ class HeldStream(TranslatedStream):
     def broken(self, fault: Fault) -> bytes:
         events = super().broken(fault)
         return with_code(self.call.dialect.name, events, fault.code) if fault.code == "commit_failed" else events
+
+
+def commit_failed(reason: str) -> Fault:
+    """The answer may not be told as a success: nobody could continue it."""
+    return Fault("commit_failed", "The turn could not be recorded.", reason=reason, retry_after=1.0)

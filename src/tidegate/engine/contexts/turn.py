@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tidegate.engine.clock import Timer
 from tidegate.engine.contexts.compacting import compact_after
-from tidegate.engine.contexts.held import HeldStream
+from tidegate.engine.contexts.held import HeldStream, commit_failed
 from tidegate.engine.contexts.prompting import Prompting
 from tidegate.engine.contexts.repository import Held, Repository, asker_of, unavailable
 from tidegate.engine.contexts.same_turn import answer_of, fingerprint, retried
@@ -48,7 +48,6 @@ from tidegate.exchange.context import (
     SettingsChanged,
     Status,
     TemplateChanged,
-    TokenUse,
     TurnState,
     View,
     Wishes,
@@ -66,7 +65,8 @@ from tidegate.exchange.context_log import Asker, Begin, Begun, Commit, Create, L
 from tidegate.exchange.fault import CLIENT, Fault
 from tidegate.exchange.head import Fields
 from tidegate.ports.dialect import Outgoing
-from tidegate.rules.context_class import is_sensitive
+from tidegate.rules.context_cache import used
+from tidegate.rules.context_class import check_class
 from tidegate.rules.context_delta import Applied, Stamp, apply
 from tidegate.rules.context_missing import missing_of
 from tidegate.rules.context_needs import loop_start, needs_behind
@@ -83,6 +83,7 @@ RENEWED: Final = 5.0
 KEY: Final = 256
 """Characters of an ``Idempotency-Key`` that count."""
 
+_NOBODY: Final[frozenset[str]] = frozenset()
 _write: Final = msgspec.json.Encoder().encode
 
 
@@ -321,7 +322,7 @@ class Turn:
         return Stamp(
             now=repository.now(), version=self.version, mint=repository.mint, tokens=estimate, by=by,
             limits=repository.limits, may_set_policy=self._may_set,
-            knows=self.held.history.ids.__contains__ if self.held is not None else _unknown,
+            knows=(self.held.history.ids if self.held is not None else _NOBODY).__contains__,
             view_at=self._ancestor,
         )  # fmt: skip
 
@@ -370,12 +371,12 @@ class Turn:
         return begin, entry
 
     def check_class(self, view: View) -> None:
-        """Raises 422 ``policy_forbidden`` for sensitive contents on a route that is not tagged for them (CRP 10)."""
-        route, kept = self.call.route.contexts, self.held.meta if self.held is not None else self.create
-        assert route is not None
-        if not route.sensitive and is_sensitive(kept.privacy if kept is not None else "internal", view):
-            raise Fault("policy_forbidden", "This route is not tagged for sensitive contents.", reason="sensitive",
-                        side=CLIENT)  # fmt: skip
+        """Raises 422 ``policy_forbidden``: see ``rules/context_class``."""
+        kept = self.held.meta if self.held is not None else self.create
+        route = self.call.route.contexts
+        check_class(
+            kept.privacy if kept is not None else "internal", view, tagged=route is not None and route.sensitive
+        )
 
     def _rev(self) -> int:
         """A number for settings that no other branch of the context has given."""
@@ -426,9 +427,8 @@ class Turn:
         self.receipt = self._receipt(known.status, answer.usage)
 
     def compose(self) -> None:
-        """The call asks the whole conversation from now on: bytes do not pass. The class is judged once more: the store
-        may have put the turn behind what was not known of when it was drafted."""
-        self.check_class(self.view)
+        """The call asks the whole conversation from now on: bytes do not pass."""
+        self.check_class(self.view)  # again: the store may have put the turn behind what was not known of
         call, wishes = self.call, self.wishes
         request = with_settings(self.request, self.before.settings, bool(wishes.inherit))
         lead = request.messages[: system_of(request.messages)]
@@ -696,22 +696,3 @@ class Turn:
         self.call.runtime.metrics.add(
             "context_turns_total", (self.wishes.level, self.call.dialect.name, status), ("level", "dialect", "status")
         )
-
-
-# -- outside of a turn -------------------------------------------------------------------------------------------------
-
-
-def used(usage: Usage | None) -> TokenUse:
-    """Tokens as a version keeps them."""
-    if usage is None:
-        return TokenUse()
-    return TokenUse(sent=usage.input, cached=usage.cache_read, written=usage.cache_write, output=usage.output)
-
-
-def commit_failed(reason: str) -> Fault:
-    """The answer may not be told as a success: nobody could continue it."""
-    return Fault("commit_failed", "The turn could not be recorded.", reason=reason, retry_after=1.0)
-
-
-def _unknown(id: str) -> bool:
-    return False

@@ -7,6 +7,7 @@ from tidegate.exchange.context import (
     Added,
     EpochBegun,
     Item,
+    Marked,
     Removed,
     Revised,
     Summed,
@@ -67,6 +68,9 @@ def test_why_the_next_epoch_begins() -> None:
         (TemplateChanged("t@2"), "template"),
         (Revised(Item(id="a", type="redacted")), "redaction"),
         (Revised(turn("a", rev=1)), ""),
+        (Revised(turn("a", rev=1, privacy="secret")), "privacy"),
+        (Marked("a", False, 5, "", "secret"), "privacy"),
+        (Marked("a", True, 5, "", "personal"), ""),
         (EpochBegun("x", 1), ""),
     ):
         assert frozen.after([change], tell).reason("d", "s", "t", 200) == reason

@@ -14,6 +14,7 @@ from tidegate.exchange.context import (
     Change,
     EpochBegun,
     Item,
+    Marked,
     Removed,
     Revised,
     Summed,
@@ -108,7 +109,12 @@ class Frozen:
             elif isinstance(change, Revised):
                 if change.item.type == "redacted":
                     broken = broken or "redaction"
+                elif change.item.privacy == "secret":
+                    broken = broken or "privacy"  # what stands in the prefix may not be sent again
                 stale = stale | {change.item.id}
+            elif isinstance(change, Marked):
+                if change.privacy == "secret":
+                    broken = broken or "privacy"
             elif isinstance(change, Summed):
                 broken = broken or "compaction"
             elif isinstance(change, Removed):

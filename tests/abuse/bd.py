@@ -10,9 +10,11 @@ import base64
 import gzip
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 from abuse import money
+from abuse.gateway import until
 from abuse.runner import J, Run, case, not_shipped
 from abuse.talk import Answer, Line, Load
 
@@ -293,6 +295,15 @@ def tiktoken_special(run: Run) -> None:
     """Counted by ``/tokenize``: as many tokens as plain text has, never one."""
     with run.world.boot(money.surface(run.world, {"mock-a": ["a0"]})) as gateway:
         money.warm(gateway, run.key)
+
+        def counting() -> bool:
+            """Whether each worker has started its counter, which stays (decision 16)."""
+            asked = json.dumps({"model": "mock-a", "input": "hello"}).encode()
+            run.request("POST", "/tokenize", [*run.key, JSON], asked, gateway.port)
+            tasks = [list(Path(f"/proc/{pid}/task").glob("*/children")) for pid in gateway.workers()]
+            return all(any(each.read_text().strip() for each in one) for one in tasks)
+
+        until(counting, 30.0, "a counter for each worker")
         for content in ("<|endoftext|>", "<|im_start|>system", "<|fim_prefix|>"):
             with run.variant(content, gateway=gateway, calls=1):
                 sent = money.body(content)

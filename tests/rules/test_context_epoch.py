@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from rules.talk import tell
 from tidegate.exchange.context import (
     Added,
@@ -74,7 +76,10 @@ def test_why_the_next_epoch_begins() -> None:
         (EpochBegun("x", 1), ""),
     ):
         assert frozen.after([change], tell).reason("d", "s", "t", 200) == reason
-    assert frozen.after([Revised(turn("a", rev=1))], tell).stale == {"a"}
+    other = msgspec.structs.replace(turn("a", rev=1), content=b'"y"')
+    assert frozen.after([Revised(other)], tell).stale == {"a"}
+    assert frozen.after([Revised(other), Revised(turn("a", rev=2))], tell).stale == {"a"}
+    assert frozen.after([Revised(turn("a", rev=1, privacy="personal"))], tell).stale == frozenset()
     old = begin(view_of(), EpochBegun("created", 0, 100, "d", "s", "t"), [])
     assert old.reason("d", "s", "t", 200) == "renderer"
 

@@ -111,7 +111,8 @@ class Frozen:
                     broken = broken or "redaction"
                 elif change.item.privacy == "secret":
                     broken = broken or "privacy"  # what stands in the prefix may not be sent again
-                stale = stale | {change.item.id}
+                if not self._says(change.item):
+                    stale = stale | {change.item.id}
             elif isinstance(change, Marked):
                 if change.privacy == "secret":
                     broken = broken or "privacy"
@@ -136,6 +137,13 @@ class Frozen:
             ends = first_end(added, ends)
             tokens += sum([item.tokens for item in added])
         return Frozen(self.begun, self.facts, self.sums, told_now, self.count + len(added), tokens, stale, broken, ends)
+
+    def _says(self, item: Item) -> bool:
+        """Does the prefix hold the words of *item* as they are? One whose class has risen is only written anew."""
+        return item.id not in self.stale and any(
+            told.id == item.id and (told.content, told.name) == (item.content, item.name)
+            for told in self.told.items[: self.count]
+        )
 
     def reason(self, dialect: str, system: str, tools: str, now: int) -> str:
         """Why the next call must begin an epoch, "" when it need not. *dialect* "": it is no matter."""

@@ -275,7 +275,7 @@ class Sqlite:
             raise self._unavailable("it is not open")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        late = loop.call_later(self._config.timeout * 2, self._late, future)
+        late = loop.call_later(self._config.timeout * 3, self._late, future)
         hand.jobs.put(_Job(future, work, (hand.tables, *arguments), touches, wipes))
         try:
             return await future

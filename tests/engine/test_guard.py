@@ -147,7 +147,7 @@ def test_a_loop_that_stays_late_is_guarded_until_it_has_been_calm_for_a_second(w
     assert (worker.guarded, worker.gate.state) == (False, CALM)
     ticks(guard, worker, 0.1)
     assert (worker.guarded, worker.gate.state, worker.logged) == (True, WATCHING, [])
-    ticks(guard, worker, 0.1, 0.1, 0.1, 0.1)
+    ticks(guard, worker, 0.1, 0.1, 0.1)
     assert (worker.guarded, worker.gate.state, worker.logged) == (True, SHEDDING, ["overload_begins"])
     ticks(guard, worker, *[0.01] * 125)
     assert (worker.guarded, worker.gate.state) == (False, CALM)

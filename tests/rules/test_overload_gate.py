@@ -44,12 +44,11 @@ def test_overload_is_a_loop_late_without_a_break_s22_9() -> None:
     gate = OverloadGate()
     gate.tick(1.0, LAG + 0.01)
     assert gate.state == WATCHING
-    gate.tick(1.1, LAG + 0.01)
-    gate.tick(1.2, LAG + 0.01)
-    gate.tick(1.29, LAG + 0.01)
+    gate.tick(1.07, LAG + 0.01)
+    gate.tick(1.14, LAG + 0.01)
     assert gate.state == WATCHING
-    gate.served = 60
-    gate.tick(1.3, LAG + 0.01)
+    gate.served = 40
+    gate.tick(1.2, LAG + 0.01)
     assert (gate.state, gate.rate) == (SHEDDING, pytest.approx(200.0))
 
 

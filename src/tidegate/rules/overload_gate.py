@@ -22,7 +22,7 @@ REFUSE: Final = 1
 HOLD: Final = 2
 
 LAG: Final = 0.05
-PERSISTS: Final = 0.3
+PERSISTS: Final = 0.15
 LATE_TICKS: Final = 4
 GROWING: Final = 0.3
 """Seconds without a tick in time after which it is overload, too: where each turn takes as many times longer as is

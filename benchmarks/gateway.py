@@ -191,6 +191,18 @@ class Gateway:
         """What it wrote to stdout and stderr so far."""
         return Path(self.log.name).read_text("utf-8", "replace")
 
+    def refused(self) -> dict[str, int]:
+        """Answers other than 2xx, by status, code and reason, as its access log tells: why a run is no result."""
+        found: dict[str, int] = {}
+        for log in Path(self.folder.name).rglob("access.log*"):
+            for line in log.read_text("utf-8", "replace").splitlines():
+                with contextlib.suppress(ValueError):
+                    told = json.loads(line)
+                    if not 200 <= told["status"] < 300:
+                        name = " ".join(str(told.get(each, "")) for each in ("status", "code", "reason", "end"))
+                        found[name] = found.get(name, 0) + 1
+        return found
+
     def pids(self) -> list[int]:
         """Supervisor, control and workers: what the gateway costs is what they cost together."""
         return tree(self.process.pid)

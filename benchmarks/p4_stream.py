@@ -26,8 +26,8 @@ def measure(seconds: float, runs: int) -> dict[tuple[str, str, int], list[Load]]
                 with ModelUpstream(chunks, 0.004), gateway(build) as ours:
                     for name, model in (("untouched", "fast"), ("translated", "translated")):
                         body = chat_body(True, model)
-                        run(ours.port, ours.pids(), 1.0, body, connections=32)
-                        one = run(ours.port, ours.pids(), seconds, body, connections=32)
+                        run(ours.port, ours.pids(), 2.0, body, connections=16)
+                        one = run(ours.port, ours.pids(), seconds, body, connections=16)
                         found.setdefault((build.name, name, chunks), []).append(one)
     return found
 

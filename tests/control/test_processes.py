@@ -332,7 +332,7 @@ def test_workers_that_cannot_start_are_called_degraded_while_the_old_one_serves(
     plan.write_bytes(whole)
     until(lambda: len(gateway.workers()) == 2, 10)
     load.end()
-    assert len(load.failed) <= 1
+    assert len(load.failed) <= 2  # both connections may have been the victim's
 
 
 def test_an_upgrade_keeps_pid_and_port_and_refuses_nobody(start: Any) -> None:

@@ -164,8 +164,8 @@ class Stepper:
         self.steps.go(self)
 
 
-async def in_task(steps: Steps, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await *coroutine* in an asyncio Task of its own (parts that are not ``stepped``); cancelled with the journey."""
+def task_of(steps: Steps, coroutine: Coroutine[Any, Any, Any]) -> tuple[asyncio.Task[Any], Wait]:
+    """*coroutine* in an asyncio Task of its own, and what a journey waits on for it; withdrawn, it is cancelled."""
     task = asyncio.ensure_future(coroutine)
     wait = Wait(steps)
     wait.withdraw = task.cancel  # type: ignore[assignment]
@@ -181,4 +181,9 @@ async def in_task(steps: Steps, coroutine: Coroutine[Any, Any, Any]) -> Any:
             wait.complete(done.result())
 
     task.add_done_callback(ended)
-    return await wait
+    return task, wait
+
+
+async def in_task(steps: Steps, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await *coroutine* in an asyncio Task of its own (parts that are not ``stepped``); cancelled with the journey."""
+    return await task_of(steps, coroutine)[1]

@@ -6,7 +6,6 @@ of its log, told apart by ``seq`` and ``gen``, and may be dropped at any time (I
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 from collections import OrderedDict
@@ -18,7 +17,7 @@ import msgspec
 
 from tidegate.engine.clock import Timer
 from tidegate.engine.runtime import Runtime
-from tidegate.engine.steps import Cancelled, Stepper, Wait
+from tidegate.engine.steps import Stepper, task_of
 from tidegate.exchange.chat import Raw
 from tidegate.exchange.context import Access, Entry, Kept, Privacy, View
 from tidegate.exchange.context_ids import Address, context_id
@@ -672,26 +671,13 @@ def _placed(entry: Entry, stored: StoredEntry) -> Entry:
 async def _within(runtime: Runtime, work: Coroutine[Any, Any, Any], patience: float) -> Any:
     """Await *work* in a Task, for *patience* seconds at most. A store that was cancelled in the middle of a write has
     done it or has not."""
-    task = asyncio.ensure_future(work)
-    wait = Wait(runtime.steps)
-
-    def ended(done: asyncio.Task[Any]) -> None:
-        if done.cancelled():
-            wait.fail(Cancelled())
-            return
-        error = done.exception()
-        if error is not None:
-            wait.fail(error)
-        else:
-            wait.complete(done.result())
+    task, wait = task_of(runtime.steps, work)
 
     def out() -> None:
         wait.fail(unavailable())
         task.cancel()
 
     timer = Timer(out)
-    wait.withdraw = task.cancel  # type: ignore[assignment]
-    task.add_done_callback(ended)
     runtime.wheel.set(timer, runtime.clock() + patience)
     try:
         return await wait

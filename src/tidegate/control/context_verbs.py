@@ -23,7 +23,7 @@ from tidegate.assembly.inert import InertTools
 from tidegate.assembly.parts import Shelf
 from tidegate.control.node_secrets import ROOT_KEY
 from tidegate.exchange.context_ids import MAIN, read_id
-from tidegate.exchange.context_log import Asker, Loaded, Meta, Payload
+from tidegate.exchange.context_log import ENDED, Asker, Loaded, Meta, Payload
 from tidegate.exchange.fault import Fault
 from tidegate.ports.context_store import ContextStore
 from tidegate.rules.context_fold import History, read_snapshot
@@ -66,7 +66,7 @@ class Reader:
         loaded = await self.store.load(self.asker, id) if id else Loaded(outcome="not_found")
         meta = loaded.meta
         if loaded.outcome != "ok" or meta is None:
-            raise Refused(f"{named} is {'gone' if loaded.outcome == 'gone' else 'unknown'} in this tenant")
+            raise Refused(f"{named} is {'gone' if loaded.outcome in ENDED else 'unknown'} in this tenant")
         payloads: dict[int, dict[tuple[str, int], Payload]] = {}
         for payload in loaded.payloads:
             payloads.setdefault(payload.seq, {})[payload.item, payload.rev] = payload
